@@ -1,0 +1,1 @@
+"""The heart: drafters, controller and the engine-neutral speculative step."""

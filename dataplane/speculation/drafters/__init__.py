@@ -1,0 +1,1 @@
+"""One file for each drafter: eagle (static + tenant delta), memory, none."""
