@@ -1,0 +1,1 @@
+"""The served model: weights, tokenizer, Llama forward pass and KV cache."""
