@@ -1,0 +1,159 @@
+"""The configuration of one node: frozen, read once from flags and environment (a flag wins).
+
+Every flag `--some-name` is also the variable `SLIPSTREAM_SOME_NAME`. Secrets come from the environment only, so that
+they never show in a process list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ConfigError(ValueError):
+    """A flag or a variable is missing or makes no sense; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStoreConfig:
+    """An S3-compatible bucket. endpoint_url None is AWS itself."""
+
+    bucket: str
+    endpoint_url: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    model: Path  # Hugging Face-layout folder of the target model
+    state_dir: Path
+    static: Path | None = None  # folder of the static drafter's checkpoint; None serves without one
+    model_name: str = ""  # catalogue id of the model; default: the folder's name
+    engine: str = "embedded"
+    host: str = "127.0.0.1"
+    port: int = 8100
+    node_name: str = "node"
+    advertise_url: str = ""  # address that the control plane is told; default http://host:port
+    control_plane: str | None = None  # base URL; None serves from `snapshot` alone
+    snapshot: Path | None = None  # a snapshot file to start from (development)
+    # engine
+    num_slots: int = 8
+    max_context: int = 2048
+    prefix_cache_mib: int = 256
+    threads: int = 0  # 0: as many as the machine has cores
+    # server
+    max_body_bytes: int = 1 << 20
+    max_waiting: int = 256
+    request_timeout_seconds: float = 600.0
+    grace_seconds: float = 10.0
+    # sync
+    snapshot_interval_seconds: float = 2.0
+    status_interval_seconds: float = 5.0
+    usage_interval_seconds: float = 1.0
+    # traffic
+    traffic_roll_seconds: float = 15.0
+    traffic_roll_bytes: int = 4 << 20
+    traffic_cap_bytes: int = 256 << 20
+    # secrets and keys
+    node_token: str = field(default="", repr=False)
+    key_pepper: str = field(default="", repr=False)
+    key_pepper_id: str = "1"
+    signing_public_keys: Mapping[str, str] = field(default_factory=dict)  # key id -> base64 Ed25519 public key
+    object_store: ObjectStoreConfig | None = None
+
+    @property
+    def address(self) -> str:
+        return self.advertise_url or f"http://{self.host}:{self.port}"
+
+
+_FLAGS: tuple[tuple[str, type, str], ...] = (
+    ("engine", str, "which engine serves: embedded"),
+    ("model", Path, "folder of the target model (Hugging Face layout)"),
+    ("model_name", str, "catalogue id of the model; default: the folder's name"),
+    ("static", Path, "folder of the static drafter's checkpoint"),
+    ("host", str, "address to listen on"),
+    ("port", int, "port to listen on"),
+    ("node_name", str, "name that the control plane shows"),
+    ("advertise_url", str, "URL under which clients reach this node"),
+    ("control_plane", str, "base URL of the control plane"),
+    ("snapshot", Path, "serve from this snapshot file (development)"),
+    ("state_dir", Path, "folder of the node's durable state"),
+    ("num_slots", int, "sequences decoded at once"),
+    ("max_context", int, "tokens of prompt and output together"),
+    ("prefix_cache_mib", int, "memory for the prefix cache"),
+    ("threads", int, "CPU threads of the engine; 0: all cores"),
+    ("max_body_bytes", int, "largest request body"),
+    ("max_waiting", int, "requests that may wait for the engine"),
+    ("request_timeout_seconds", float, "a request that takes longer ends as a timeout"),
+    ("grace_seconds", float, "time that running requests get at shutdown"),
+    ("snapshot_interval_seconds", float, "how often the snapshot is polled"),
+    ("status_interval_seconds", float, "how often the status is reported"),
+    ("usage_interval_seconds", float, "how often usage is sent"),
+    ("traffic_roll_seconds", float, "age at which a traffic segment is closed"),
+    ("traffic_roll_bytes", int, "size at which a traffic segment is closed"),
+    ("traffic_cap_bytes", int, "disk that unsent traffic may take"),
+)
+
+
+def read_config(argv: Sequence[str], env: Mapping[str, str]) -> NodeConfig:
+    """The configuration from flags and environment. Raises ConfigError; `--help` exits as argparse does."""
+    parser = argparse.ArgumentParser(prog="python -m dataplane", description="One Slipstream data-plane node.")
+    for name, kind, text in _FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=text)
+    given = vars(parser.parse_args(argv))
+    values: dict[str, object] = {}
+    for name, kind, _ in _FLAGS:
+        if given[name] is not None:
+            values[name] = given[name]
+        elif raw := env.get(f"SLIPSTREAM_{name.upper()}"):
+            try:
+                values[name] = kind(raw)
+            except ValueError:
+                raise ConfigError(f"SLIPSTREAM_{name.upper()} is not of type {kind.__name__}: {raw!r}") from None
+    for name in ("model", "state_dir"):
+        if name not in values:
+            raise ConfigError(f"--{name.replace('_', '-')} (or SLIPSTREAM_{name.upper()}) is required")
+    values.setdefault("model_name", Path(str(values["model"])).name)
+    values["node_token"] = env.get("SLIPSTREAM_NODE_TOKEN", "")
+    values["key_pepper"] = env.get("SLIPSTREAM_KEY_PEPPER", "")
+    values["key_pepper_id"] = env.get("SLIPSTREAM_KEY_PEPPER_ID", "1")
+    values["signing_public_keys"] = _public_keys(env.get("SLIPSTREAM_SIGNING_PUBLIC_KEYS", ""))
+    values["object_store"] = _object_store(env)
+    config = NodeConfig(**values)  # type: ignore[arg-type]
+    if not config.key_pepper:
+        raise ConfigError("SLIPSTREAM_KEY_PEPPER is required: without it no API key can be checked")
+    if config.control_plane is None and config.snapshot is None:
+        raise ConfigError("--control-plane or --snapshot is required: a node serves what a snapshot tells it to")
+    for name in ("num_slots", "max_context", "max_body_bytes", "max_waiting", "request_timeout_seconds"):
+        if getattr(config, name) <= 0:
+            raise ConfigError(f"--{name.replace('_', '-')} must be positive")
+    return config
+
+
+def _public_keys(raw: str) -> Mapping[str, str]:
+    if not raw:
+        return {}
+    try:
+        keys = json.loads(raw)
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
+        raise ConfigError("SLIPSTREAM_SIGNING_PUBLIC_KEYS is not a JSON object of key id and base64 public key")
+    return keys
+
+
+def _object_store(env: Mapping[str, str]) -> ObjectStoreConfig | None:
+    if not env.get("S3_BUCKET"):
+        return None
+    return ObjectStoreConfig(
+        bucket=env["S3_BUCKET"],
+        endpoint_url=env.get("S3_ENDPOINT_URL") or None,
+        access_key_id=env.get("S3_ACCESS_KEY_ID") or None,
+        secret_access_key=env.get("S3_SECRET_ACCESS_KEY") or None,
+        region=env.get("S3_REGION") or "us-east-1",
+    )
