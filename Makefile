@@ -1,0 +1,40 @@
+# Everything a newcomer needs: `make run`. Every target prepares the environment that it needs by itself.
+PYTHON := .venv/bin/python
+ARGS ?=
+MODEL := var/models/smollm2-135m-instruct
+
+.PHONY: run demo bench check test format lock clean help
+
+help:  ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: .venv/.run  ## Start the whole service here: databases, control plane, worker, one node with a real model.
+	@$(PYTHON) -m infra.local up $(ARGS)
+
+demo: .venv/.run  ## Play three tenants against the running service (or start it): watch endpoints get faster.
+	@$(PYTHON) -m infra.demo $(ARGS)
+
+bench: .venv/.dev  ## Measure every figure side by side: var/bench/report.json.
+	@$(PYTHON) -m infra.bench $(ARGS)
+
+check: .venv/.dev  ## Style, types, layers, migrations, the committed OpenAPI file.
+	@$(PYTHON) -m infra.check
+
+test: .venv/.dev  ## All tests, with the real model, a real browser and real crashes.
+	@infra/chromium.sh
+	$(PYTHON) -m pytest $(ARGS)
+
+format: .venv/.dev  ## Format the code.
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
+
+lock: .venv/.dev  ## Resolve pyproject.toml again into requirements/*.txt.
+	@infra/lock.sh
+
+clean:  ## Forget the environment (var/ stays).
+	rm -rf .venv
+
+.venv/.run: infra/bootstrap.sh requirements/bootstrap.txt requirements/run.txt requirements/model.txt
+	@infra/bootstrap.sh run
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@infra/bootstrap.sh dev

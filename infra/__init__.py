@@ -1,0 +1,1 @@
+"""How Slipstream is installed, started, demonstrated and measured."""
