@@ -1,0 +1,41 @@
+"""Verification of speculative decoding: accept or reject draft tokens so that the output stays the target's own.
+
+`verify_chains` runs the Triton kernels on CUDA tensors and the PyTorch reference elsewhere; both draw the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from spec_kernels import reference
+from spec_kernels.chains import Sampling, SamplingBatch, Verification
+from spec_kernels.randomness import Purpose, uniform
+from spec_kernels.reference import target_probs
+
+__all__ = ["Purpose", "Sampling", "SamplingBatch", "Verification", "target_probs", "uniform", "verify_chains"]
+
+
+def verify_chains(
+    logits: torch.Tensor,  # [R, V] float
+    draft_tokens: torch.Tensor | Sequence[int],  # int64 [R - B]
+    offsets: torch.Tensor | Sequence[int],  # int64 [B + 1]
+    positions: torch.Tensor | Sequence[int],  # int64 [B] absolute position of the first token under test
+    sampling: SamplingBatch,
+    draft_probs: Sequence[torch.Tensor | None] | None = None,  # B x [drafts of the sequence, V] float32
+    *,
+    with_logprobs: bool = False,
+    with_stats: bool = False,
+) -> Verification:
+    """See `spec_kernels.reference.verify_chains`, which is the specification."""
+    return reference.verify_chains(
+        logits,
+        draft_tokens,
+        offsets,
+        positions,
+        sampling,
+        draft_probs,
+        with_logprobs=with_logprobs,
+        with_stats=with_stats,
+    )
