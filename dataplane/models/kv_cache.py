@@ -1,0 +1,96 @@
+"""Keys and values of running sequences: one slot, a contiguous run of rows, per sequence.
+
+             slot 0                  slot 1                       (per layer)
+    rows   0 . . . . . context   context . . . . 2 context
+           [ committed )( provisional )  unused
+
+Row `slot * context + position` holds the keys, then the values, of all key-value heads at that position. Rows at and
+beyond a sequence's committed length are provisional or stale: attention never looks at them, and they are finite.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+class KvCacheError(RuntimeError):
+    """No slot is free, or a slot was used in a way that its bookkeeping forbids."""
+
+
+class KvCache:
+    """`num_slots` sequences of at most `max_context` positions each."""
+
+    def __init__(
+        self,
+        *,
+        num_layers: int,
+        num_kv_heads: int,
+        head_dim: int,
+        num_slots: int,
+        max_context: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.num_slots = num_slots
+        self.max_context = max_context
+        # Attention reads keys in blocks, so that every slot ends on a block's border.
+        self.stride = -(-max_context // KEY_BLOCK) * KEY_BLOCK
+        width = 2 * num_kv_heads * head_dim
+        shape = (num_slots * self.stride, width)
+        self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(num_layers)]  # [rows, 2 * kv * dim]
+        self._free = list(range(num_slots - 1, -1, -1))
+        self._lengths: dict[int, int] = {}
+
+    @property
+    def num_free(self) -> int:
+        return len(self._free)
+
+    @property
+    def num_used_tokens(self) -> int:
+        return sum(self._lengths.values())
+
+    def allocate(self) -> int:
+        """The lowest free slot, empty: low slots lie side by side, so that one attention call serves them all."""
+        if not self._free:
+            raise KvCacheError("no slot is free")
+        slot = self._free.pop()
+        self._lengths[slot] = 0
+        return slot
+
+    def free(self, slot: int) -> None:
+        if self._lengths.pop(slot, None) is None:
+            raise KvCacheError(f"slot {slot} is not in use")
+        self._free.append(slot)
+        self._free.sort(reverse=True)
+
+    def length(self, slot: int) -> int:
+        """Committed positions of a slot."""
+        return self._lengths[slot]
+
+    def commit(self, slot: int, length: int) -> None:
+        """Positions 0..length of the slot are final from now on; it never shrinks."""
+        if not self._lengths[slot] <= length <= self.max_context:
+            raise KvCacheError(f"slot {slot} holds {self._lengths[slot]} of {self.max_context}, cannot hold {length}")
+        self._lengths[slot] = length
+
+    def read(self, slot: int, start: int, end: int) -> torch.Tensor:
+        """A copy of positions start..end: [layers, end - start, 2 * kv * dim]."""
+        row = slot * self.stride
+        return torch.stack([layer[row + start : row + end] for layer in self.layers])
+
+    def write(self, slot: int, start: int, block: torch.Tensor) -> None:
+        """Put back what `read` returned."""
+        row = slot * self.stride + start
+        for layer, values in zip(self.layers, block, strict=True):
+            layer[row : row + values.shape[0]] = values
+
+    def check_integrity(self, running: set[int]) -> None:
+        """Every slot is free or belongs to exactly one running sequence. Raises KvCacheError."""
+        used, free = set(self._lengths), set(self._free)
+        if used != running:
+            raise KvCacheError(f"slots in use {sorted(used)}, sequences run in {sorted(running)}")
+        if len(free) != len(self._free) or used & free or used | free != set(range(self.num_slots)):
+            raise KvCacheError(f"slots lost or doubled: {sorted(used)} used, {sorted(self._free)} free")
+
+
+KEY_BLOCK = 128  # keys are read in whole blocks; see attention.py
