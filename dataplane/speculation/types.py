@@ -56,6 +56,8 @@ class SequenceView(Protocol):
     @property
     def project_id(self) -> str: ...
     @property
+    def endpoint_id(self) -> str: ...  # which trained delta the adaptive drafter uses
+    @property
     def tokens(self) -> Sequence[int]: ...  # prompt + output; the last one is the root of the next step
     @property
     def num_prompt_tokens(self) -> int: ...
@@ -65,6 +67,8 @@ class SequenceView(Protocol):
     def speculation(self) -> SpeculationPolicy: ...
     @property
     def num_remaining(self) -> int: ...  # tokens that may still be emitted: a lookahead beyond it is waste
+    @property
+    def num_logprobs(self) -> int | None: ...  # None: none; 0: of the chosen token; n: and of the n likeliest
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,14 @@ class Plan:
     lookahead: int = 0
     # Continue a neural proposal with memory, or (source "memory") use memory alone.
     extend_with_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What may draft for one sequence in this step, before the controller decides."""
+
+    memory: Proposal = EMPTY_PROPOSAL  # the tenant memory's proposal: it costs next to nothing, so it is always there
+    neural: tuple[Source, ...] = ()  # which of "static" and "adaptive" can be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +184,5 @@ class StepOutcome:
     new_tokens: tuple[int, ...]  # accepted tokens, then the recovered or bonus token
     logprobs: tuple[float, ...] = ()  # target log-probability of each new token, when asked for
     plan: Plan = field(default_factory=Plan)
+    # Of each new token, the n likeliest (token id, log-probability), likeliest first, when asked for.
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()

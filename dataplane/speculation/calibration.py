@@ -1,0 +1,148 @@
+"""From what a drafter says of its token to the probability that the target agrees.
+
+Neural confidences go through an online logistic, one per project and source, that starts from the pooled one (Platt,
+1999). Memory evidence falls into cells with beta-binomial rates: a project's rate is centred on the rate of everybody
+(empirical Bayes). Rates are pooled, tokens never are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from dataplane.speculation.drafters.memory import ORDERS, Evidence
+
+_PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
+_MEMORY = 200.0  # observations that a cell remembers: older ones fade
+_LOG_LIMIT = 1e-4
+
+
+def logit(probability: float) -> float:
+    clipped = min(max(probability, _LOG_LIMIT), 1 - _LOG_LIMIT)
+    return math.log(clipped / (1 - clipped))
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else 1 - 1 / (1 + math.exp(value))
+
+
+def log_loss(probability: float, accepted: bool) -> float:
+    """Nats; at most about 9."""
+    return -math.log(max(probability if accepted else 1 - probability, _LOG_LIMIT))
+
+
+@dataclass(slots=True)
+class OnlineLogistic:
+    """P(accepted) = sigmoid(bias + slope * logit(confidence)), followed by AdaGrad steps on the log-loss."""
+
+    bias: float = 0.0
+    slope: float = 1.0
+    rate: float = 0.15
+    _energy: list[float] = field(default_factory=lambda: [1.0, 1.0])
+
+    def probability(self, confidence: float) -> float:
+        return sigmoid(self.bias + self.slope * logit(confidence))
+
+    def learn(self, confidence: float, accepted: bool) -> None:
+        feature = logit(confidence)
+        error = self.probability(confidence) - accepted
+        energy = self._energy
+        energy[0] = 0.998 * energy[0] + error * error
+        energy[1] = 0.998 * energy[1] + (error * feature) ** 2
+        self.bias -= self.rate * error / math.sqrt(energy[0])
+        self.slope -= self.rate * error * feature / math.sqrt(energy[1])
+        self.slope = min(max(self.slope, 0.2), 3.0)
+
+    def child(self) -> OnlineLogistic:
+        """A copy that learns on its own from here."""
+        return OnlineLogistic(self.bias, self.slope, self.rate)
+
+
+@dataclass(slots=True)
+class Rate:
+    """A success rate with fading memory."""
+
+    successes: float = 0.0
+    trials: float = 0.0
+
+    def learn(self, success: bool) -> None:
+        if self.trials >= _MEMORY:
+            fade = 1 - 1 / _MEMORY
+            self.successes *= fade
+            self.trials *= fade
+        self.trials += 1
+        self.successes += success
+
+    def mean(self, prior: float, weight: float = _PRIOR_WEIGHT) -> float:
+        return (self.successes + weight * prior) / (self.trials + weight)
+
+
+def cell_of(evidence: Evidence, temperature: float) -> int:
+    """The calibration cell of a memory token: scope, order, count, dominance, how random the target samples."""
+    count = min(evidence.count, 8).bit_length() - 1  # 1, 2-3, 4-7, 8+
+    rest = evidence.total - evidence.count
+    dominance = 0 if rest == 0 else 1 if 4 * rest <= evidence.total else 2
+    sampled = 0 if temperature == 0 else 1 if temperature < 0.7 else 2
+    where = ORDERS.index(evidence.order) + len(ORDERS) * (evidence.scope == "project")
+    return ((where * 4 + count) * 3 + dominance) * 3 + sampled
+
+
+def prior_of(evidence: Evidence, temperature: float) -> float:
+    """What to expect of a cell that nobody has seen: cautious, more for longer contexts and for habits."""
+    share = evidence.count / (evidence.total + 1)
+    return (0.35 + 0.04 * min(evidence.order, 10)) * min(1.0, 0.5 + share) / (1 + 0.5 * temperature)
+
+
+@dataclass(slots=True)
+class MemoryCalibration:
+    """Rates of one project over those of everybody (`pooled`, which all projects share)."""
+
+    pooled: dict[int, Rate]
+    _own: dict[int, Rate] = field(default_factory=dict)
+
+    def probability(self, evidence: Evidence, temperature: float) -> tuple[float, float]:
+        """(rate, observations behind it)."""
+        cell = cell_of(evidence, temperature)
+        pooled, own = self.pooled.get(cell), self._own.get(cell)
+        rate, trials = prior_of(evidence, temperature), 0.0
+        if pooled is not None:
+            rate, trials = pooled.mean(rate), min(pooled.trials, _PRIOR_WEIGHT)
+        if own is not None:
+            rate, trials = own.mean(rate), trials + own.trials
+        return rate, trials
+
+    def learn(self, evidence: Evidence, temperature: float, accepted: bool) -> None:
+        cell = cell_of(evidence, temperature)
+        for rates in (self.pooled, self._own):
+            rate = rates.get(cell)
+            if rate is None:
+                rate = rates[cell] = Rate()
+            rate.learn(accepted)
+
+    def forget(self) -> None:
+        """After a shift: start again from the pooled rates."""
+        self._own.clear()
+
+
+@dataclass(slots=True)
+class PageHinkley:
+    """Detects a lasting rise of a signal's mean (Page, 1954; Hinkley, 1971)."""
+
+    slack: float = 0.15  # a rise of the mean by less than this is no drift
+    threshold: float = 12.0
+    minimum: int = 40
+    mean: float = 0.0
+    count: int = 0
+    _sum: float = 0.0
+    _lowest: float = 0.0
+
+    def learn(self, value: float) -> bool:
+        """True once the signal has drifted upwards; then it starts anew."""
+        self.count += 1
+        self.mean += (value - self.mean) / min(self.count, 500)
+        self._sum += value - self.mean - self.slack
+        self._lowest = min(self._lowest, self._sum)
+        if self.count >= self.minimum and self._sum - self._lowest > self.threshold:
+            self.count, self._sum, self._lowest, self.mean = 0, 0.0, 0.0, 0.0
+            return True
+        return False

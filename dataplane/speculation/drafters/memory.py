@@ -1,0 +1,189 @@
+"""Tenant memory (T0): what the target said after the same words before, in this request or an earlier one.
+
+A `ContextTable` maps the last n tokens, for several n, to the token that followed most often. It keeps no text: a slot
+holds a hash of the context, one token id and two small counters, so its size is fixed, forgetting is built in (a
+newer context displaces a weaker one that hashes to the same slot), and purging a project means dropping its table.
+Suffix-based drafting: SuffixDecoding (Oliaro et al., 2025); prompt lookup (Saxena, 2023). Longest context first is
+prediction by partial matching (Cleary and Witten, 1984).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
+
+ORDERS = (16, 10, 7, 5, 4, 3, 2)  # context lengths in tokens, longest first
+LONGEST = ORDERS[0]
+BYTES_PER_SLOT = 10
+_FULL = 64  # counters are halved when one reaches it, so that a habit of yesterday yields to one of today
+
+Scope = Literal["request", "project"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why the memory believes in a token."""
+
+    scope: Scope
+    order: int  # length of the context that matched, tokens
+    count: int  # how often the token followed it, decayed
+    total: int  # how often anything followed it, decayed
+
+
+class ContextTable:
+    """Hash of the last n tokens -> the token that followed most often, with its count. Fixed size, no text."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """A power of two of slots of BYTES_PER_SLOT bytes, at most `max_bytes`, at least 64 slots."""
+        slots = 1 << max(6, (max_bytes // BYTES_PER_SLOT).bit_length() - 1)
+        self._mask = slots - 1
+        self._marks = array("I", bytes(4 * slots))  # upper hash bits of the context; 0 in an empty slot
+        self._tokens = array("I", bytes(4 * slots))
+        self._counts = array("B", bytes(slots))  # of the token
+        self._totals = array("B", bytes(slots))  # of the context
+
+    @property
+    def num_bytes(self) -> int:
+        return (self._mask + 1) * BYTES_PER_SLOT
+
+    def learn(self, context: tuple[int, ...], token: int) -> None:
+        """`token` followed `context` (its last LONGEST tokens, or fewer at the start of a text)."""
+        for order in ORDERS:
+            if order > len(context):
+                continue
+            key = hash(context[-order:])
+            slot, mark = key & self._mask, (key >> 32) & 0xFFFFFFFF or 1
+            if self._marks[slot] != mark:
+                if self._marks[slot] and self._counts[slot] > 1:  # a stronger context lives here: it weakens
+                    self._counts[slot] -= 1
+                    continue
+                self._marks[slot], self._tokens[slot], self._counts[slot], self._totals[slot] = mark, token, 1, 1
+                continue
+            count, total = self._counts[slot], self._totals[slot] + 1
+            if self._tokens[slot] == token:
+                count += 1
+            elif 2 * count < total:  # the majority is gone (Misra and Gries, 1982)
+                self._tokens[slot], count = token, 1
+            if total >= _FULL:
+                count, total = (count + 1) // 2, total // 2
+            self._counts[slot], self._totals[slot] = count, total
+
+    def recall(self, context: tuple[int, ...], order: int) -> tuple[int, int, int] | None:
+        """(token, count, total) after the last `order` tokens of `context`; None if it was never seen."""
+        key = hash(context[-order:])
+        slot = key & self._mask
+        if self._marks[slot] != ((key >> 32) & 0xFFFFFFFF or 1):
+            return None
+        return self._tokens[slot], self._counts[slot], self._totals[slot]
+
+
+@dataclass(slots=True)
+class _Request:
+    """The request at hand: a table of its own, and how much of the sequence the tables have seen."""
+
+    table: ContextTable
+    window: tuple[int, ...] = ()
+    num_seen: int = 0
+
+
+@dataclass(slots=True)
+class TenantMemory:
+    """Tables of every project and of the requests that run now. One thread (the engine's) uses it."""
+
+    project_bytes: int = 4 << 20
+    max_bytes: int = 512 << 20
+    request_bytes: int = 160 << 10
+    _projects: dict[str, ContextTable] = field(default_factory=dict)  # least recently used first
+    _requests: dict[int, _Request] = field(default_factory=dict)  # by slot
+
+    @property
+    def num_bytes(self) -> int:
+        tables = [*self._projects.values(), *(request.table for request in self._requests.values())]
+        return sum(table.num_bytes for table in tables)
+
+    def bytes_of(self, project_id: str) -> int:
+        table = self._projects.get(project_id)
+        return table.num_bytes if table else 0
+
+    def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
+        """The likeliest continuation of the sequence (and of `drafted` after it), at most `lookahead` tokens."""
+        request = self._catch_up(sequence)
+        tables: list[tuple[Scope, ContextTable]] = [("request", request.table)]
+        shared = self._projects.get(sequence.project_id)
+        if shared is not None:
+            tables.append(("project", shared))
+        window = (request.window + tuple(drafted))[-LONGEST:]
+        tokens: list[int] = []
+        sources: list[Source] = []
+        evidence: list[Evidence] = []
+        while len(tokens) < lookahead:
+            found = _longest(tables, window)
+            if found is None:
+                break
+            token, why = found
+            tokens.append(token)
+            sources.append("memory")
+            evidence.append(why)
+            window = (*window[-LONGEST + 1 :], token)
+        if not tokens:
+            return EMPTY_PROPOSAL
+        confidences = tuple(why.count / (why.total + 1) for why in evidence)
+        return Proposal(tuple(tokens), confidences, tuple(sources), None, tuple(evidence))
+
+    def release(self, sequence: SequenceView) -> None:
+        """The sequence has ended: learn what is left of it, and free its own table."""
+        if sequence.slot in self._requests:
+            self._catch_up(sequence)
+            del self._requests[sequence.slot]
+
+    def learn(self, project_id: str, tokens: Sequence[int]) -> None:
+        """Remember a finished text of the project, for example from an artifact after a restart."""
+        table = self._project(project_id)
+        window: tuple[int, ...] = ()
+        for token in tokens:
+            table.learn(window, token)
+            window = (*window[-LONGEST + 1 :], token)
+
+    def purge(self, project_id: str) -> None:
+        """Forget the project. Requests that run keep what they know of themselves."""
+        self._projects.pop(project_id, None)
+
+    def _catch_up(self, sequence: SequenceView) -> _Request:
+        request = self._requests.get(sequence.slot)
+        if request is None:
+            request = self._requests[sequence.slot] = _Request(ContextTable(self.request_bytes))
+        if request.num_seen < len(sequence.tokens):
+            shared = self._project(sequence.project_id) if sequence.speculation.remember else None
+            window = request.window
+            for position in range(request.num_seen, len(sequence.tokens)):
+                token = sequence.tokens[position]
+                request.table.learn(window, token)
+                if shared is not None and position >= sequence.num_prompt_tokens:
+                    shared.learn(window, token)
+                window = (*window[-LONGEST + 1 :], token)
+            request.window, request.num_seen = window, len(sequence.tokens)
+        return request
+
+    def _project(self, project_id: str) -> ContextTable:
+        table = self._projects.pop(project_id, None)
+        if table is None:
+            while self._projects and (len(self._projects) + 1) * self.project_bytes > self.max_bytes:
+                del self._projects[next(iter(self._projects))]
+            table = ContextTable(self.project_bytes)
+        self._projects[project_id] = table
+        return table
+
+
+def _longest(tables: Sequence[tuple[Scope, ContextTable]], window: tuple[int, ...]) -> tuple[int, Evidence] | None:
+    for order in ORDERS:
+        if order <= len(window):
+            for scope, table in tables:
+                found = table.recall(window, order)
+                if found is not None:
+                    token, count, total = found
+                    return token, Evidence(scope, order, count, total)
+    return None

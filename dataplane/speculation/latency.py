@@ -1,0 +1,108 @@
+"""What a step costs: T(batch, rows) of the target plus the drafting, swept at start-up and corrected while serving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+# Before any sweep: a target whose forward costs the same for 1 row and a little more for every further one.
+_BASE_SECONDS = 0.025
+_SECONDS_PER_ROW = 0.0006
+_SECONDS_PER_DRAFT = 0.0015
+
+_SHAPE_RATE = 0.02  # how fast one (batch, rows) cell follows what is measured
+_SCALE_RATE = 0.1  # how fast the common factor (a busy machine, long contexts) does
+_OUTLIER = 2.0  # a single measurement counts at most this many times the expectation
+
+
+class LatencyTable:
+    """Seconds of a step. Additive: the target's forward over all rows, the draft steps, a fixed overhead.
+
+    A busy machine slows everything alike, so one `scale` follows the noise and leaves the shape of the table alone:
+    decisions depend on ratios of entries, and only a lasting change of ratios changes them.
+    """
+
+    def __init__(self, *, max_batch: int = 16, max_rows_per_sequence: int = 16) -> None:
+        self.max_batch = max_batch
+        self.max_rows = max_batch * max_rows_per_sequence
+        rows = np.arange(self.max_rows + 1, dtype=np.float64)
+        self._score = np.tile(_BASE_SECONDS + _SECONDS_PER_ROW * rows, (max_batch + 1, 1))  # [batch, rows]
+        self._draft = np.full(max_batch + 1, _SECONDS_PER_DRAFT)  # [batch] per draft step of the whole batch
+        self._overhead = 0.0005
+        self.scale = 1.0
+
+    def sweep(
+        self,
+        measure: Callable[[int, int], float],  # (batch, rows per sequence) -> seconds of score + verify + commit
+        measure_draft: Callable[[int, int], float] | None = None,  # (batch, lookahead) -> seconds of one propose
+        *,
+        batches: Sequence[int] = (1, 2, 4, 8),
+        rows_per_sequence: Sequence[int] = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16),
+        repeats: int = 3,
+    ) -> None:
+        """Measure the grid (the least of `repeats` counts: noise only adds) and interpolate between its points."""
+        swept = sorted({batch for batch in batches if batch <= self.max_batch})
+        curves = []
+        for batch in swept:
+            points = sorted({rows for rows in rows_per_sequence if batch * rows <= self.max_rows})
+            seconds = [min(measure(batch, rows) for _ in range(repeats)) for rows in points]
+            rising = np.maximum.accumulate(np.array(seconds))  # more rows are never cheaper: what says so is noise
+            curves.append(np.interp(np.arange(self.max_rows + 1), batch * np.array(points), rising))
+            slope = (rising[-1] - rising[0]) / max(1, batch * (points[-1] - points[0]))
+            beyond = np.arange(self.max_rows + 1) - batch * points[-1]
+            curves[-1] += slope * np.maximum(beyond, 0)
+        self._score = _between(swept, np.array(curves), self.max_batch)
+        if measure_draft is not None:
+            per_step = []
+            for batch in swept:
+                short, long = (min(measure_draft(batch, lookahead) for _ in range(repeats)) for lookahead in (1, 5))
+                per_step.append(max(1e-6, (long - short) / 4, long / 5 * 0.5))
+            self._draft = _between(swept, np.array(per_step)[:, None], self.max_batch)[:, 0]
+        self.scale = 1.0
+
+    def score_seconds(self, batch: int, rows: int) -> float:
+        """Expected seconds of one target forward over `rows` rows in all, on the machine as it is when quiet."""
+        return float(self._score[min(batch, self.max_batch), min(rows, self.max_rows)])
+
+    def score_curve(self, batch: int, rows: int, more: int) -> list[float]:
+        """`score_seconds` for rows, rows + 1, ..., rows + more."""
+        line = self._score[min(batch, self.max_batch)]
+        curve: list[float] = line[min(rows, self.max_rows) : rows + more + 1].tolist()
+        return curve + curve[-1:] * (more + 1 - len(curve))
+
+    def draft_seconds(self, batch: int) -> float:
+        """Expected seconds of one draft step (one more token for each of `batch` sequences)."""
+        return float(self._draft[min(batch, self.max_batch)])
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Controller, memory look-ups and verification of one step."""
+        return self._overhead
+
+    def observe(
+        self, *, batch: int, rows: int, drafting: int, draft_steps: int, score: float, draft: float, overhead: float
+    ) -> None:
+        """Correct the table by one step: `drafting` sequences took `draft_steps` draft steps; seconds as measured."""
+        if score <= 0 or batch > self.max_batch or rows > self.max_rows:
+            return
+        expected = self.score_seconds(batch, rows) * self.scale
+        ratio = min(max(score / expected, 1 / _OUTLIER), _OUTLIER)
+        self.scale *= 1 + _SCALE_RATE * (ratio - 1)
+        self._score[batch, rows] *= 1 + _SHAPE_RATE * (ratio - 1)
+        if draft_steps and draft > 0:
+            expected = self.draft_seconds(drafting) * draft_steps * self.scale
+            ratio = min(max(draft / expected, 1 / _OUTLIER), _OUTLIER)
+            self._draft[drafting] *= 1 + _SHAPE_RATE * (ratio - 1)
+        self._overhead += _SHAPE_RATE * (min(overhead / self.scale, _OUTLIER * self._overhead + 1e-5) - self._overhead)
+
+
+def _between(swept: Sequence[int], values: np.ndarray, max_batch: int) -> np.ndarray:
+    """Rows for the batch sizes 0..max_batch from those of `swept`: linear between, the outermost slope beyond."""
+    batches = np.arange(max_batch + 1, dtype=np.float64)
+    columns = [np.interp(batches, swept, values[:, column]) for column in range(values.shape[1])]
+    dense = np.stack(columns, axis=1)
+    if len(swept) > 1:
+        slope = np.maximum(0.0, (values[-1] - values[-2]) / (swept[-1] - swept[-2]))
+        dense += np.maximum(batches - swept[-1], 0)[:, None] * slope[None, :]
+    return dense

@@ -1,0 +1,104 @@
+"""Small stand-ins for the seams: a target model with a known distribution, sequences, drafters that behave or don't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from dataplane.speculation.types import Proposal, SamplingParams, Scores, SequenceView, Source, SpeculationPolicy
+
+
+@dataclass(slots=True)
+class FakeSequence:
+    """A running sequence."""
+
+    tokens: list[int]
+    slot: int = 0
+    project_id: str = "prj_a"
+    endpoint_id: str = "end_a"
+    max_tokens: int = 64
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    speculation: SpeculationPolicy = field(default_factory=SpeculationPolicy)
+    num_logprobs: int | None = None
+    num_prompt_tokens: int = -1
+
+    def __post_init__(self) -> None:
+        if self.num_prompt_tokens < 0:
+            self.num_prompt_tokens = len(self.tokens)
+
+    @property
+    def output(self) -> list[int]:
+        return self.tokens[self.num_prompt_tokens :]
+
+    @property
+    def num_remaining(self) -> int:
+        return self.max_tokens - len(self.output)
+
+
+class FakeTarget:
+    """The next token depends on the last two (a random table); `committed` counts the KV rows of each slot."""
+
+    def __init__(self, vocab_size: int = 12, *, seed: int = 0, sharpness: float = 3.0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.table = sharpness * torch.randn(vocab_size, vocab_size, vocab_size, generator=generator)
+        self.committed: dict[int, int] = {}
+        self._pending: list[int] = []
+
+    def logits(self, tokens: Sequence[int]) -> torch.Tensor:  # [V]
+        return self.table[tokens[-2] if len(tokens) > 1 else 0, tokens[-1]]
+
+    def score(self, sequences: Sequence[SequenceView], proposals: Sequence[Proposal]) -> Scores:
+        rows, offsets = [], [0]
+        for sequence, proposal in zip(sequences, proposals, strict=True):
+            context = list(sequence.tokens)
+            assert self.committed.setdefault(sequence.slot, len(context) - 1) == len(context) - 1
+            for token in (None, *proposal.tokens):
+                context += [] if token is None else [token]
+                rows.append(self.logits(context))
+            offsets.append(len(rows))
+        self._pending = [len(proposal) for proposal in proposals]
+        return Scores(torch.stack(rows), torch.zeros(len(rows), 3), tuple(offsets))
+
+    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
+        for sequence, accepted, drafted in zip(sequences, num_accepted, self._pending, strict=True):
+            assert 0 <= accepted <= drafted
+            self.committed[sequence.slot] += accepted + 1
+
+
+class FakeDrafter:
+    """Knows the fake target and drafts its likeliest token with probability `skill`, else any; `fails` raises."""
+
+    def __init__(self, target: FakeTarget, *, skill: float = 0.7, seed: int = 0, fails: bool = False) -> None:
+        self.skill, self.fails = skill, fails
+        self.extended: dict[int, int] = {}
+        self._target = target
+        self._random = torch.Generator().manual_seed(seed)
+
+    def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
+        assert self.extended.get(sequence.slot, start) == start
+        assert features.shape[0] == len(tokens)
+        self.extended[sequence.slot] = start + len(tokens)
+
+    def propose(
+        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[object]
+    ) -> list[Proposal]:
+        if self.fails:
+            raise RuntimeError("out of draft memory")
+        proposals = []
+        for sequence, lookahead, delta in zip(sequences, lookaheads, deltas, strict=True):
+            context = list(sequence.tokens)
+            confidences = []
+            for _ in range(lookahead):
+                logits = self._target.logits(context)
+                right = float(torch.rand((), generator=self._random)) < self.skill
+                other = torch.randint(len(logits), (), generator=self._random)
+                context.append(int(logits.argmax() if right else other))
+                confidences.append(self.skill)
+            sources: tuple[Source, ...] = ("static" if delta is None else "adaptive",) * lookahead
+            proposals.append(Proposal(tuple(context[len(sequence.tokens) :]), tuple(confidences), sources))
+        return proposals
+
+    def release(self, sequence: SequenceView) -> None:
+        self.extended.pop(sequence.slot, None)
