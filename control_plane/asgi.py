@@ -1,0 +1,13 @@
+"""ASGI entry point: `uvicorn control_plane.asgi:application`."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "control_plane.settings")
+
+from django.core.asgi import get_asgi_application
+
+application = get_asgi_application()
+
+from control_plane.common.startup import check_database_role
+
+check_database_role()

@@ -1,0 +1,31 @@
+"""Schema that Django's models can't say, as migration operations."""
+
+from __future__ import annotations
+
+from django.db.migrations import RunSQL
+
+
+def composite_foreign_key(table: str, columns: tuple[str, str], target: str, *, name: str) -> RunSQL:
+    """`(tenant_id, object_id)` must name an object of that tenant: a cross-tenant reference can't be stored.
+
+    The target needs a unique constraint over `(columns[0], id)`.
+    """
+    first, second = columns
+    return RunSQL(
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({first}, {second}) "
+        f"REFERENCES {target} ({first}, id) DEFERRABLE INITIALLY DEFERRED",
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+    )
+
+
+def append_only(table: str) -> RunSQL:
+    """A trigger that refuses UPDATE and DELETE, whoever asks. (TRUNCATE is the owner role's alone.)"""
+    return RunSQL(
+        f"""
+        CREATE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION '{table} is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$;
+        CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table}
+        FOR EACH ROW EXECUTE FUNCTION {table}_refuse();
+        """,
+        f"DROP TRIGGER {table}_append_only ON {table}; DROP FUNCTION {table}_refuse();",
+    )

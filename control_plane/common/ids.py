@@ -1,0 +1,89 @@
+"""Typed ids: `prj_01k9…`, a prefix over a UUIDv7 (RFC 9562) in Crockford's base 32, 26 characters, sortable by time."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import uuid
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
+_LENGTH = 26
+
+
+class InvalidId(ValueError):
+    """A string is not an id of the expected type."""
+
+
+def uuid7() -> uuid.UUID:
+    """48 bits of milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    return uuid.UUID(int=value)
+
+
+def encode(prefix: str, value: uuid.UUID) -> str:
+    number = value.int
+    return prefix + "_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def decode(prefix: str, text: str) -> uuid.UUID:
+    """The UUID of a typed id. Raises InvalidId."""
+    head, _, body = text.partition("_")
+    if head != prefix or len(body) != _LENGTH or body[0] > "7" or not all(letter in _VALUES for letter in body):
+        raise InvalidId(f"{text[:60]!r} is not an id of the form {prefix}_…")
+    number = 0
+    for letter in body:
+        number = number << 5 | _VALUES[letter]
+    return uuid.UUID(int=number)
+
+
+def new_id(prefix: str) -> str:
+    return encode(prefix, uuid7())
+
+
+class TypedIdField(models.UUIDField):
+    """A `uuid` column whose Python value is the typed id. As a primary key it makes its own ids."""
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        self.prefix = prefix
+        if options.get("primary_key"):
+            options["default"] = functools.partial(new_id, prefix)
+            options["editable"] = False
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, positional, options = super().deconstruct()
+        if self.primary_key:
+            options.pop("default", None)
+            options.pop("editable", None)
+        return name, path, [self.prefix, *positional], options
+
+    def from_db_value(self, value: uuid.UUID | None, expression: Any, connection: Any) -> str | None:
+        return None if value is None else encode(self.prefix, value)
+
+    def to_python(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, uuid.UUID):
+            return encode(self.prefix, value)
+        try:
+            decode(self.prefix, value)
+        except (InvalidId, AttributeError) as error:
+            raise ValidationError(str(error), code="invalid") from error
+        return str(value)
+
+    def get_prep_value(self, value: Any) -> uuid.UUID | None:
+        if value is None or isinstance(value, uuid.UUID):
+            return value
+        return decode(self.prefix, value)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return value if prepared else self.get_prep_value(value)

@@ -1,0 +1,103 @@
+"""Reading requests strictly: JSON as RFC 8259 has it, and no field or parameter that nobody reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+
+from control_plane.common.ids import InvalidId, decode
+
+
+class FirstRenderer(BaseContentNegotiation):
+    """One representation per resource: the Accept header does not choose."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        media_type = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class StrictJSONParser(JSONParser):
+    """Rejects NaN and Infinity, doubled keys, NUL characters, lone surrogates and bottomless nesting with a 400."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        try:
+            value = json.loads(
+                stream.read().decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
+            )
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"The body is not valid JSON: {str(error)[:200]}") from error
+        return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    if any(isinstance(value, str) and "\x00" in value for value in found.values()):
+        raise ValueError("a string contains a NUL character")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses fields it does not know."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = sorted(str(name) for name in data if name not in known)
+            if unknown:
+                raise serializers.ValidationError(
+                    {
+                        name: [serializers.ErrorDetail("This field is unknown.", code="unknown_field")]
+                        for name in unknown
+                    }
+                )
+        return super().to_internal_value(data)
+
+
+class TypedIdSerializerField(serializers.CharField):
+    """A typed id in a body or a query, for example `prj_01k9…`."""
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        self.prefix = prefix
+        super().__init__(max_length=64, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            decode(self.prefix, text)
+        except InvalidId as error:
+            raise serializers.ValidationError(str(error), code="invalid_id") from error
+        return text
+
+
+def read_body(serializer: type[serializers.Serializer[Any]], request: Request, **options: Any) -> dict[str, Any]:
+    """The validated body. Raises ValidationError."""
+    reader = serializer(data=request.data, **options)
+    reader.is_valid(raise_exception=True)
+    return dict(reader.validated_data)
+
+
+def read_query(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The validated query parameters; an unknown or a repeated one is an error. Raises ValidationError."""
+    for name, values in request.query_params.lists():
+        if len(values) > 1:
+            raise serializers.ValidationError({name: ["This parameter occurs more than once."]})
+    reader = serializer(data=request.query_params.dict())
+    reader.is_valid(raise_exception=True)
+    return dict(reader.validated_data)

@@ -1,0 +1,1 @@
+"""The model catalogue, endpoints with desired and observed state, and their deployments."""

@@ -1,0 +1,228 @@
+"""Settings from the environment. The same code runs on embedded and on managed services."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from control_plane.schedule import BEAT_SCHEDULE
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEBUG = os.environ.get("SLIPSTREAM_DEBUG") == "1"
+
+
+def _required(name: str, debug_value: str) -> str:
+    """The variable's value; a stand-in only in debug mode, so that no deployment runs on a known secret."""
+    value = os.environ.get(name) or (debug_value if DEBUG else "")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set (SLIPSTREAM_DEBUG=1 supplies an insecure one)")
+    return value
+
+
+def _number(name: str, default: float) -> float:
+    try:
+        return float(os.environ.get(name, default))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is not a number: {os.environ[name]!r}") from None
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    return os.environ.get(name, "1" if default else "0") == "1"
+
+
+def _list(name: str, default: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+def _database(url: str) -> dict[str, Any]:
+    """`postgresql://user:password@host:port/name?sslmode=require`; `?host=/folder` names a socket folder."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:port/name")
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", parts.hostname or ""),
+        "PORT": parts.port or "",
+        "OPTIONS": options,
+        "ATOMIC_REQUESTS": True,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ secrets
+
+SECRET_KEY = _required("SLIPSTREAM_SECRET_KEY", "insecure-debug-secret-key")
+# API keys are stored as HMACs under this pepper. Nodes hold it too; the id allows rotation.
+SLIPSTREAM_KEY_PEPPER = _required("SLIPSTREAM_KEY_PEPPER", "insecure-debug-pepper")
+SLIPSTREAM_KEY_PEPPER_ID = os.environ.get("SLIPSTREAM_KEY_PEPPER_ID", "1")
+# Base64 of a raw Ed25519 private key (32 bytes): signs speculator manifests.
+SLIPSTREAM_SIGNING_KEY = _required("SLIPSTREAM_SIGNING_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+SLIPSTREAM_SIGNING_KEY_ID = os.environ.get("SLIPSTREAM_SIGNING_KEY_ID", "1")
+SLIPSTREAM_NODE_TOKEN = _required("SLIPSTREAM_NODE_TOKEN", "insecure-debug-node-token")
+
+# ----------------------------------------------------------------------------------------------------------- services
+
+DATABASE_URL = _required("DATABASE_URL", "postgresql://slipstream@127.0.0.1:5432/slipstream")
+# Owns the tables and runs migrations; the runtime role of DATABASE_URL only reads and writes rows.
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "")
+DATABASES = {"default": _database(DATABASE_URL)}
+
+BROKER_URL = _required("BROKER_URL", "memory://")
+
+S3_ENDPOINT_URL = os.environ.get("S3_ENDPOINT_URL", "") or None
+S3_ACCESS_KEY_ID = os.environ.get("S3_ACCESS_KEY_ID", "") or None
+S3_SECRET_ACCESS_KEY = os.environ.get("S3_SECRET_ACCESS_KEY", "") or None
+S3_BUCKET = os.environ.get("S3_BUCKET", "slipstream")
+S3_REGION = os.environ.get("S3_REGION", "us-east-1")
+
+SLIPSTREAM_VAR = Path(os.environ.get("SLIPSTREAM_VAR", BASE_DIR / "var"))
+SLIPSTREAM_MODELS_DIR = Path(os.environ.get("SLIPSTREAM_MODELS_DIR", SLIPSTREAM_VAR / "models"))
+SLIPSTREAM_CHECKPOINTS_DIR = Path(os.environ.get("SLIPSTREAM_CHECKPOINTS_DIR", BASE_DIR / "dataplane" / "checkpoints"))
+SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_URL", "http://127.0.0.1:8100")
+# A node that has been silent for this long no longer counts as serving.
+SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
+
+# ------------------------------------------------------------------------------------------------------------- Django
+
+ALLOWED_HOSTS = _list("SLIPSTREAM_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = _list("SLIPSTREAM_TRUSTED_ORIGINS", "")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "control_plane.common",
+    "control_plane.tenants",
+    "control_plane.endpoints",
+    "control_plane.speculators",
+    "control_plane.training",
+]
+MIDDLEWARE = [
+    "control_plane.common.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "control_plane.urls"
+WSGI_APPLICATION = "control_plane.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_USER_MODEL = "tenants.User"
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = SLIPSTREAM_VAR / "static"
+# Without collected files (tests, debug) WhiteNoise asks the finders instead.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# The local service speaks plain HTTP on the loopback address; behind TLS set SLIPSTREAM_SECURE_COOKIES=1.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("SLIPSTREAM_SECURE_COOKIES", default=False)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # a usage batch; everything else is far smaller
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("SLIPSTREAM_LOG_LEVEL", "INFO")},
+}
+
+# ---------------------------------------------------------------------------------------------------------------- API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "control_plane.tenants.authentication.ServiceKeyAuthentication",
+        "control_plane.tenants.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["control_plane.common.parsing.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "control_plane.common.parsing.FirstRenderer",
+    "EXCEPTION_HANDLER": "control_plane.common.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Slipstream management API",
+    "DESCRIPTION": "Endpoints, speculators, training runs, keys, usage and money of a Slipstream organization.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["control_plane.common.schema.only_management_paths"],
+}
+
+# ------------------------------------------------------------------------------------------------------------- Celery
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"unacked_restore_interval": 2, "unacked_restore_throttle": 1, "queue_order_strategy": "priority"}
+    if BROKER_URL.startswith(("redis", "rediss"))
+    else json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
+)
+CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
+CELERY_BEAT_SCHEDULE_FILENAME = str(SLIPSTREAM_VAR / "run" / "beat-schedule")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"

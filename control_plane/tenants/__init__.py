@@ -1,0 +1,1 @@
+"""Organizations pay, projects isolate: who may do what, with which key, and the record of what they did."""

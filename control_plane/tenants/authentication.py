@@ -1,0 +1,73 @@
+"""Who is calling: a service key in `Authorization: Bearer slm_…`, or the dashboard's session (with CSRF)."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication, exceptions
+from rest_framework.request import Request
+
+from control_plane.tenants import key_format
+from control_plane.tenants.models import ServiceKey
+from control_plane.tenants.principal import (
+    Principal,
+    principal_of_key,
+    principal_of_user,
+)
+
+_BAD_KEY = "The key is unknown, revoked or expired."
+
+
+class ServiceKeyAuthentication(authentication.BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Principal, ServiceKey] | None:
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        if scheme.lower() != "bearer":
+            raise exceptions.AuthenticationFailed("The scheme must be Bearer.")
+        public_id = key_format.public_id_of(text.strip(), "slm")
+        key = ServiceKey.objects.unscoped().filter(public_id=public_id).first() if public_id else None
+        expected = key_format.digest(text.strip(), settings.SLIPSTREAM_KEY_PEPPER)
+        if key is None or not hmac.compare_digest(key.digest, expected) or not key.is_live:
+            raise exceptions.AuthenticationFailed(_BAD_KEY)
+        _touch(key)
+        return principal_of_key(key), key
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def _touch(key: ServiceKey) -> None:
+    """Note the use, at most once a minute: a read must not become a write each time."""
+    now = timezone.now()
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - timedelta(minutes=1))
+    if key.last_used_at is None or now - key.last_used_at > timedelta(minutes=1):
+        ServiceKey.objects.filter(stale, organization=key.organization_id, pk=key.pk).update(last_used_at=now)
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    def authenticate(self, request: Request) -> Any:
+        found = super().authenticate(request)
+        return None if found is None else (principal_of_user(found[0]), None)
+
+
+class ServiceKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = ServiceKeyAuthentication
+    name = "serviceKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "A management key, `slm_…`."}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = SessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "The dashboard's session."}

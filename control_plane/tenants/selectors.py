@@ -1,0 +1,83 @@
+"""Reading tenants' rows, always through the principal's organizations: everything else does not exist."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db.models import QuerySet
+
+from control_plane.common.errors import NotFound
+from control_plane.common.ids import InvalidId
+from control_plane.common.scoping import TenantModel
+from control_plane.tenants.models import (
+    ApiKey,
+    AuditEvent,
+    Membership,
+    Organization,
+    Project,
+    ServiceKey,
+)
+from control_plane.tenants.principal import Principal
+
+Row = TypeVar("Row", bound=TenantModel)
+
+
+def one_or_404(rows: QuerySet[Row], object_id: str) -> Row:
+    """The row with this id among `rows`. Raises NotFound, also for an id of another form."""
+    try:
+        found = rows.filter(pk=object_id).first()
+    except InvalidId:
+        found = None
+    if found is None:
+        raise NotFound
+    return found
+
+
+def organizations(principal: Principal) -> QuerySet[Organization]:
+    return Organization.objects.filter(id__in=principal.organization_ids)
+
+
+def organization(principal: Principal, organization_id: str, permission: str = "organization:read") -> Organization:
+    """Raises NotFound outside of the principal's organizations, Forbidden without the permission."""
+    found = one_or_404(organizations(principal), organization_id)
+    principal.require(permission, found.id)
+    return found
+
+
+def projects(principal: Principal) -> QuerySet[Project]:
+    return Project.objects.filter(organization__in=principal.organizations_with("project:read"))
+
+
+def project(principal: Principal, project_id: str, permission: str = "project:read") -> Project:
+    found = one_or_404(Project.objects.filter(organization__in=principal.organization_ids), project_id)
+    principal.require(permission, found.organization_id)
+    return found
+
+
+def memberships(principal: Principal, organization_id: str) -> QuerySet[Membership]:
+    organization(principal, organization_id, "member:read")
+    return Membership.objects.filter(organization_id=organization_id).select_related("user")
+
+
+def api_keys(principal: Principal) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(organization__in=principal.organizations_with("api_key:read"))
+
+
+def api_key(principal: Principal, key_id: str, permission: str = "api_key:read") -> ApiKey:
+    found = one_or_404(ApiKey.objects.filter(organization__in=principal.organization_ids), key_id)
+    principal.require(permission, found.organization_id)
+    return found
+
+
+def service_keys(principal: Principal) -> QuerySet[ServiceKey]:
+    return ServiceKey.objects.filter(organization__in=principal.organizations_with("service_key:read"))
+
+
+def service_key(principal: Principal, key_id: str, permission: str = "service_key:read") -> ServiceKey:
+    found = one_or_404(ServiceKey.objects.filter(organization__in=principal.organization_ids), key_id)
+    principal.require(permission, found.organization_id)
+    return found
+
+
+def audit_events(principal: Principal) -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.filter(organization__in=principal.organizations_with("audit:read"))

@@ -1,0 +1,16 @@
+"""All paths: the management API, the nodes' API, and health. The dashboard adds its own at the root."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from control_plane.common.health import live, ready
+
+urlpatterns = [
+    path("healthz", live),
+    path("readyz", ready),
+    path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]
+
+handler404 = "control_plane.common.problems.not_found_page"
+handler500 = "control_plane.common.problems.server_error_page"

@@ -1,0 +1,13 @@
+"""WSGI entry point: `gunicorn control_plane.wsgi`."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "control_plane.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+from control_plane.common.startup import check_database_role
+
+check_database_role()
