@@ -1,0 +1,206 @@
+"""Local segments of consented traffic, between the request that wrote them and the bucket.
+
+    traffic/open/{project_id}/{sequence}.jsonl        records as they come, one JSON line each
+    traffic/ready/{sequence}-{n}.zst                  closed, compressed
+    traffic/ready/{sequence}-{n}.json                 its object key and metadata, written last: it makes it ready
+
+Requests only put a record on a bounded queue; one thread writes, closes by age or size, and keeps the folder below its
+cap by dropping the oldest segments. Everything that is dropped is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zstandard
+
+from dataplane.contracts import ContractError, TrafficRecord, canonical_json, from_dict
+from dataplane.stamps import timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class ReadySegment:
+    """A closed segment on its way to the bucket."""
+
+    path: Path
+    key: str
+    metadata: dict[str, str]  # records, tokens, first_timestamp, last_timestamp
+
+    @property
+    def description(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def remove(self) -> None:
+        self.description.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    path: Path
+    project_id: str
+    opened_at: float
+    lines: list[bytes] = field(default_factory=list)
+    num_bytes: int = 0
+    num_tokens: int = 0
+    first: str = ""
+    last: str = ""
+
+
+class TrafficSegments:
+    """Writer of this node's segments. `record` is called by requests, `run` by one thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node_id: Callable[[], str],
+        boot_id: str,
+        roll_seconds: float = 15.0,
+        roll_bytes: int = 4 << 20,
+        cap_bytes: int = 256 << 20,
+        queue_size: int = 2048,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ready = folder / "ready"
+        self._open_folder = folder / "open"
+        for path in (self._ready, self._open_folder):
+            path.mkdir(parents=True, exist_ok=True)
+        self._node_id = node_id
+        self._boot_id = boot_id
+        self._roll_seconds = roll_seconds
+        self._roll_bytes = roll_bytes
+        self._cap_bytes = cap_bytes
+        self._clock = clock
+        self._queue: queue.Queue[TrafficRecord] = queue.Queue(queue_size)
+        self._open: dict[str, _OpenSegment] = {}
+        self._sequence = 0
+        self._dropped = 0
+        self._dropped_lock = threading.Lock()
+
+    @property
+    def num_dropped(self) -> int:
+        """Records that were lost to a full queue, the disk cap or a failing disk."""
+        return self._dropped
+
+    def record(self, record: TrafficRecord) -> None:
+        """Hand over one record; never blocks."""
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self._drop(1)
+
+    def run(self, stop: threading.Event) -> None:
+        """Write until `stop`, then close everything that is open."""
+        self.recover()
+        while not stop.is_set():
+            self.work(wait_seconds=0.5)
+        self.work(wait_seconds=0.0)
+        self.close_all()
+
+    def recover(self) -> None:
+        """Close what a crash left open, under the project that wrote it."""
+        for path in sorted(self._open_folder.glob("*/*.jsonl")):
+            segment = _OpenSegment(path, path.parent.name, 0.0)
+            for line in path.read_bytes().split(b"\n"):
+                try:
+                    self._add(segment, from_dict(TrafficRecord, json.loads(line)), line)
+                except (ContractError, ValueError):
+                    continue  # the torn last line
+            self._close(segment)
+
+    def work(self, *, wait_seconds: float) -> None:
+        """Write what is queued, close what is due, keep below the cap."""
+        batch = self._take(wait_seconds)
+        try:
+            for record in batch:
+                self._write(record)
+            now = self._clock()
+            for segment in list(self._open.values()):
+                if segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds:
+                    self._close(self._open.pop(segment.project_id))
+        except OSError:
+            self._drop(sum(len(segment.lines) for segment in self._open.values()))
+            self._open.clear()
+        self._enforce_cap()
+
+    def close_all(self) -> None:
+        while self._open:
+            self._close(self._open.popitem()[1])
+
+    def ready(self) -> list[ReadySegment]:
+        """Closed segments, oldest first."""
+        segments = []
+        for path in sorted(self._ready.glob("*.json")):
+            described = json.loads(path.read_text())
+            segments.append(ReadySegment(path.with_suffix(".zst"), described["key"], described["metadata"]))
+        return segments
+
+    def _take(self, wait_seconds: float) -> list[TrafficRecord]:
+        batch: list[TrafficRecord] = []
+        try:
+            if wait_seconds:
+                batch.append(self._queue.get(timeout=wait_seconds))
+            while True:
+                batch.append(self._queue.get_nowait())
+        except queue.Empty:
+            return batch
+
+    def _write(self, record: TrafficRecord) -> None:
+        segment = self._open.get(record.project_id)
+        if segment is None:
+            folder = self._open_folder / record.project_id
+            folder.mkdir(exist_ok=True)
+            self._sequence += 1
+            path = folder / f"{self._boot_id}-{self._sequence:08d}.jsonl"
+            segment = self._open[record.project_id] = _OpenSegment(path, record.project_id, self._clock())
+        line = canonical_json(record)
+        with segment.path.open("ab") as file:
+            file.write(line + b"\n")
+        self._add(segment, record, line)
+
+    def _add(self, segment: _OpenSegment, record: TrafficRecord, line: bytes) -> None:
+        segment.lines.append(line)
+        segment.num_bytes += len(line)
+        segment.num_tokens += len(record.prompt_tokens) + len(record.output_tokens)
+        segment.first = segment.first or record.created_at
+        segment.last = record.created_at
+
+    def _close(self, segment: _OpenSegment) -> None:
+        if segment.lines:
+            name = segment.path.stem  # {boot_id}-{sequence}
+            key = f"projects/{segment.project_id}/traffic/{timestamp()[:10]}/{self._node_id()}-{name}.jsonl.zst"
+            metadata = {
+                "records": str(len(segment.lines)),
+                "tokens": str(segment.num_tokens),
+                "first_timestamp": segment.first,
+                "last_timestamp": segment.last,
+            }
+            data = zstandard.ZstdCompressor(level=3).compress(b"\n".join(segment.lines) + b"\n")
+            ready = ReadySegment(self._ready / f"{time.time_ns():020d}.zst", key, metadata)
+            ready.path.write_bytes(data)
+            temporary = ready.path.with_suffix(".new")
+            temporary.write_text(json.dumps({"key": key, "metadata": metadata}))
+            temporary.replace(ready.description)
+        segment.path.unlink(missing_ok=True)
+
+    def _enforce_cap(self) -> None:
+        segments = self.ready()
+        sizes = [segment.path.stat().st_size for segment in segments if segment.path.exists()]
+        excess = sum(sizes) - self._cap_bytes
+        for segment, size in zip(segments, sizes, strict=False):
+            if excess <= 0:
+                return
+            segment.remove()
+            excess -= size
+            self._drop(int(segment.metadata["records"]))
+
+    def _drop(self, count: int) -> None:
+        with self._dropped_lock:
+            self._dropped += count
