@@ -187,7 +187,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["control_plane.common.parsing.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "control_plane.common.schema.ApiSchema",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "control_plane.common.parsing.FirstRenderer",
     "EXCEPTION_HANDLER": "control_plane.common.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
@@ -207,6 +207,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "PREPROCESSING_HOOKS": ["control_plane.common.schema.only_management_paths"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "control_plane.common.schema.add_common_parts",
+    ],
 }
 
 # ------------------------------------------------------------------------------------------------------------- Celery

@@ -1,0 +1,93 @@
+"""`Idempotency-Key` on every POST: the answer is stored in the transaction of the effect, and replayed.
+
+Only success is stored: an error had no effect, so repeating the request may try again. A different body under the
+same key is 422; a request whose twin is still running is 409. Secrets in an answer are not stored: the replay of a
+key's creation shows everything but the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db import connection
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+
+
+class KeyReused(APIException):
+    status_code = 422
+    default_code = "idempotency_key_reused"
+    default_detail = "The Idempotency-Key was used for another request."
+
+
+class InProgress(APIException):
+    status_code = 409
+    default_code = "idempotency_in_progress"
+    default_detail = "A request with this Idempotency-Key is in progress."
+    wait = 1
+
+
+class BadKey(APIException):
+    status_code = 400
+    default_code = "idempotency_key_invalid"
+    default_detail = "An Idempotency-Key has 1 to 255 characters."
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to answer under a key; `replay` is the stored answer, if there is one."""
+
+    actor: str
+    key: str
+    request_sha256: str
+    replay: Response | None = None
+
+
+def begin(request: Request, actor: str) -> Ticket | None:
+    """Look the key up and take its lock until the transaction ends. None without the header."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255:
+        raise BadKey
+    content = json.dumps([request.method, request.get_full_path(), request.data], sort_keys=True)
+    ticket = Ticket(actor=actor, key=key, request_sha256=hashlib.sha256(content.encode()).hexdigest())
+    lock = int.from_bytes(hashlib.sha256(f"idempotency\n{actor}\n{key}".encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
+        if not cursor.fetchone()[0]:
+            raise InProgress
+    stored = _records().filter(actor=actor, key=key).first()
+    if stored is None:
+        return ticket
+    if stored.request_sha256 != ticket.request_sha256:
+        raise KeyReused
+    replay = Response(stored.body, status=stored.status, headers={REPLAYED: "true"})
+    return Ticket(actor=actor, key=key, request_sha256=ticket.request_sha256, replay=replay)
+
+
+def finish(ticket: Ticket, response: Response, *, secret_fields: tuple[str, ...] = ()) -> None:
+    """Store a success beside its effect."""
+    body = response.data
+    if isinstance(body, dict) and secret_fields:
+        body = {name: None if name in secret_fields else value for name, value in body.items()}
+    _records().create(
+        actor=ticket.actor,
+        key=ticket.key,
+        request_sha256=ticket.request_sha256,
+        status=response.status_code,
+        body=json.loads(json.dumps(body, default=str)),
+    )
+
+
+def _records() -> Any:
+    """The table belongs to the app `tenants`: `common` has no models and imports no app."""
+    return apps.get_model("tenants", "IdempotencyRecord").objects
