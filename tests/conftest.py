@@ -67,7 +67,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """An S3 server with one bucket: `s3.client()`, `s3.environment`. Tests share it: use prefixes of your own."""
+    """An S3 server with one bucket: `s3.client()`, `s3.client_environment`. Use prefixes of your own."""
     with SeaweedFS(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
@@ -75,7 +75,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 @pytest.fixture
 def s3_settings(s3: SeaweedFS, settings: Any) -> SeaweedFS:
     """The S3 server, with Django's settings pointing at it."""
-    for name, value in s3.environment.items():
+    for name, value in s3.client_environment.items():
         setattr(settings, name, value)
     return s3
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import psycopg
 from psycopg import sql
 
-from infra.local.process import ServiceError, free_ports, spawn, stop, wait_until
+from infra.local.embedded import EmbeddedServer, new_password, write_private
+from infra.local.process import ServiceError, free_ports
 
 SUPERUSER = "postgres"
 OWNER_ROLE = "slipstream_owner"  # owns the schema: migrations
@@ -39,19 +39,21 @@ _SETTINGS = {
 }
 
 
-class Postgres:
-    """One PostgreSQL server on 127.0.0.1 with the database `slipstream`, an owner role and a runtime role.
+class Postgres(EmbeddedServer):
+    """One PostgreSQL server with the database `slipstream`, an owner role and a runtime role.
 
-    folder: holds `data`, `passwords` (mode 600) and survives; port: None asks the operating system for one.
+    folder: holds `data` and `passwords` (mode 600), and survives. port: None asks the operating system for one.
     durable=False turns fsync off: for tests only.
     """
 
+    name = "PostgreSQL"
+    stop_signal = signal.SIGINT  # fast shutdown
+    grace_seconds = 8.0
+
     def __init__(self, folder: Path, *, port: int | None = None, log: Path | None = None, durable: bool = True) -> None:
-        self.folder = folder.resolve()
+        super().__init__(folder, log)
         self.port = port or free_ports(1)[0]
-        self.log = log or self.folder / "postgres.log"
         self.durable = durable
-        self.process: subprocess.Popen[bytes] | None = None
         self._data = self.folder / "data"
         self._passwords: dict[str, str] = {}
 
@@ -68,15 +70,15 @@ class Postgres:
     def url_for(self, role: str, database: str = DATABASE) -> str:
         return f"postgresql://{role}:{self._passwords[role]}@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
-        """Create the cluster if there is none, and spawn the server. Doesn't wait."""
+    def command(self) -> Sequence[str | Path]:
+        """Create the cluster if there is none, and return the server's command line."""
         binaries = _binaries()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         wrapper = _unprivileged()
         if not (self._data / "PG_VERSION").exists():
             self._create(binaries, wrapper)
         self._passwords = _read_passwords(self.folder / "passwords")
-        # A postmaster that was killed leaves its pid file, which may by now be the pid of another process.
+        # A server that was killed leaves its pid file, whose number may by now be that of another process.
         pid_file = self._data / "postmaster.pid"
         if pid_file.exists() and not _is_postgres(pid_file):
             pid_file.unlink()
@@ -84,64 +86,17 @@ class Postgres:
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
-        self.process = spawn(
-            [*wrapper, binaries / "postgres", "-D", self._data, *options], log=self.log, stop_signal=signal.SIGINT
-        )
+        return [*wrapper, binaries / "postgres", "-D", self._data, *options]
 
-    def wait(self, timeout_seconds: float = 30.0) -> None:
-        """Until the server answers SQL; then make sure that the roles and the database are there."""
-        assert self.process is not None
-        wait_until(self._answers, self.process, name="PostgreSQL", log=self.log, timeout_seconds=timeout_seconds)
-        self._ensure_roles()
-
-    def stop(self) -> None:
-        if self.process is not None:
-            stop(self.process, stop_signal=signal.SIGINT, grace_seconds=8.0)  # SIGINT: fast shutdown
-            self.process = None
-
-    def __enter__(self) -> Postgres:
-        self.start()
-        try:
-            self.wait()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _create(self, binaries: Path, wrapper: list[str]) -> None:
-        """initdb into a temporary folder that is renamed when complete: a crash leaves no half cluster."""
-        passwords = {role: secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER_ROLE, RUNTIME_ROLE)}
-        _write_passwords(self.folder / "passwords", passwords)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="initdb-") as scratch:
-            password_file = Path(scratch) / "password"
-            _write_secret(password_file, passwords[SUPERUSER])
-            command = [
-                *wrapper,
-                os.fspath(binaries / "initdb"),
-                *("-D", os.fspath(Path(scratch) / "data"), "-U", SUPERUSER, f"--pwfile={password_file}"),
-                *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"),
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"),
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
-                last = reason[-1] if reason else "unknown"
-                raise ServiceError(f"PostgreSQL could not create its data folder: {last}.")
-            (Path(scratch) / "data").rename(self._data)
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with psycopg.connect(self.url_for(SUPERUSER, "postgres"), connect_timeout=2):
                 return True
         except psycopg.OperationalError:
             return False
 
-    def _ensure_roles(self) -> None:
+    def prepare(self) -> None:
+        """Roles and database."""
         with psycopg.connect(self.url_for(SUPERUSER, "postgres"), autocommit=True) as connection:
             for role in (OWNER_ROLE, RUNTIME_ROLE):
                 known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
@@ -151,7 +106,7 @@ class Postgres:
                         verb, sql.Identifier(role), sql.Literal(self._passwords[role])
                     )
                 )
-            self.create_database(DATABASE)
+        self.create_database(DATABASE)
 
     def create_database(self, name: str) -> None:
         """A database whose schema belongs to the owner role and whose rows the runtime role may read and write."""
@@ -174,6 +129,27 @@ class Postgres:
                 connection.execute(
                     sql.SQL(statement).format(owner=sql.Identifier(OWNER_ROLE), runtime=sql.Identifier(RUNTIME_ROLE))
                 )
+
+    def _create(self, binaries: Path, wrapper: list[str]) -> None:
+        """initdb into a temporary folder that is renamed when complete: a crash leaves no half cluster."""
+        passwords = {role: new_password() for role in (SUPERUSER, OWNER_ROLE, RUNTIME_ROLE)}
+        _write_passwords(self.folder / "passwords", passwords)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix="initdb-") as scratch:
+            password_file = Path(scratch) / "password"
+            write_private(password_file, passwords[SUPERUSER])
+            command = [
+                *wrapper,
+                os.fspath(binaries / "initdb"),
+                *("-D", os.fspath(Path(scratch) / "data"), "-U", SUPERUSER, f"--pwfile={password_file}"),
+                *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"),
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
+                last = reason[-1] if reason else "unknown"
+                raise ServiceError(f"PostgreSQL could not create its data folder: {last}.")
+            (Path(scratch) / "data").rename(self._data)
 
 
 def _binaries() -> Path:
@@ -204,14 +180,8 @@ def _is_postgres(pid_file: Path) -> bool:
         return False
 
 
-def _write_secret(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-
-
 def _write_passwords(path: Path, passwords: dict[str, str]) -> None:
-    _write_secret(path, "".join(f"{role}:{password}\n" for role, password in passwords.items()))
+    write_private(path, "".join(f"{role}:{password}\n" for role, password in passwords.items()))
 
 
 def _read_passwords(path: Path) -> dict[str, str]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
 import sysconfig
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.process import ServiceError, free_ports, spawn, stop, wait_until
+from infra.local.embedded import EmbeddedServer, write_private
+from infra.local.process import ServiceError, free_ports
 
 BUCKET = "slipstream"
 REGION = "us-east-1"
@@ -34,12 +34,15 @@ class AccessKey:
         return cls(secrets.token_hex(10).upper(), secrets.token_urlsafe(30))
 
 
-class SeaweedFS:
+class SeaweedFS(EmbeddedServer):
     """One S3 server on 127.0.0.1 with one bucket and one key. folder survives.
 
     Every listener has its port and a gRPC port. The HTTP listeners behind S3 ask for a signed token; the gRPC ports
     don't, so this server is for a machine with one user.
     """
+
+    name = "SeaweedFS"
+    grace_seconds = 2.0  # SIGTERM takes 16-27 s; acknowledged objects survive SIGKILL, so don't wait for it
 
     def __init__(
         self,
@@ -50,21 +53,19 @@ class SeaweedFS:
         signing_key: str | None = None,
         log: Path | None = None,
     ) -> None:
-        self.folder = folder.resolve()
+        super().__init__(folder, log)
         self.ports = ports or free_ports(2 * len(_LISTENERS))
         self.key = key or AccessKey.new()
         self.signing_key = signing_key or secrets.token_urlsafe(32)
-        self.log = log or self.folder / "seaweedfs.log"
         self.bucket = BUCKET
         self.region = REGION
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint_url(self) -> str:
         return f"http://127.0.0.1:{self.ports[_LISTENERS.index('s3')]}"
 
     @property
-    def environment(self) -> dict[str, str]:
+    def client_environment(self) -> dict[str, str]:
         """What the service reads to reach this server."""
         return {
             "S3_ENDPOINT_URL": self.endpoint_url,
@@ -74,16 +75,14 @@ class SeaweedFS:
             "S3_REGION": self.region,
         }
 
-    def start(self) -> None:
-        """Spawn the server. Doesn't wait."""
+    def command(self) -> Sequence[str | Path]:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        credentials = [{"accessKey": self.key.access_key, "secretKey": self.key.secret_key}]
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identity = {"name": "slipstream", "credentials": credentials, "actions": actions}
         identities = self.folder / "identities.json"
-        identities.unlink(missing_ok=True)
-        with open(os.open(identities, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            credentials = [{"accessKey": self.key.access_key, "secretKey": self.key.secret_key}]
-            actions = ["Admin", "Read", "Write", "List", "Tagging"]
-            json.dump({"identities": [{"name": "slipstream", "credentials": credentials, "actions": actions}]}, file)
+        write_private(identities, json.dumps({"identities": [identity]}))
         ports = [
             argument
             for index, name in enumerate(_LISTENERS)
@@ -92,46 +91,36 @@ class SeaweedFS:
                 f"-{name}.port.grpc={self.ports[index + len(_LISTENERS)]}",
             )
         ]
-        environment = os.environ | {
+        return [
+            *(_binary(), "-logtostderr=true", "server", f"-dir={data}", "-filer", "-s3", f"-s3.config={identities}"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports),
+            *("-master.telemetry=false", "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
+            *("-volume.max=100", "-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-s3.iam=false", "-filer.disableDirListing", "-s3.autoCreateBucket=false"),
+        ]
+
+    def environment(self) -> Mapping[str, str]:
+        return os.environ | {
             "GOMEMLIMIT": "256MiB",
             "WEED_JWT_SIGNING_KEY": self.signing_key,
             "WEED_JWT_FILER_SIGNING_KEY": self.signing_key,
             "WEED_JWT_FILER_SIGNING_READ_KEY": self.signing_key,
         }
-        self.process = spawn(
-            [
-                *(
-                    _binary(),
-                    "-logtostderr=true",
-                    "server",
-                    f"-dir={data}",
-                    "-filer",
-                    "-s3",
-                    f"-s3.config={identities}",
-                ),
-                *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports),
-                *("-master.telemetry=false", "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
-                *("-volume.max=100", "-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-                *("-s3.iam=false", "-filer.disableDirListing", "-s3.autoCreateBucket=false"),
-            ],
-            log=self.log,
-            environment=environment,
-            folder=self.folder,
-        )
 
-    def wait(self, timeout_seconds: float = 40.0) -> None:
-        """Until an object can be written and read back (it answers 500 for seconds after an unclean stop)."""
-        assert self.process is not None
+    def answers(self) -> bool:
+        """Whether an object can be written and read back: after an unclean stop it answers 500 for seconds."""
         client = self.client()
-        wait_until(
-            lambda: self._works(client), self.process, name="SeaweedFS", log=self.log, timeout_seconds=timeout_seconds
-        )
-
-    def stop(self) -> None:
-        """SIGTERM takes 16-27 s here; acknowledged objects survive SIGKILL, so don't wait for it."""
-        if self.process is not None:
-            stop(self.process, grace_seconds=3.0)
-            self.process = None
+        try:
+            client.put_object(Bucket=self.bucket, Key=_SENTINEL, Body=b"ready")
+            return bool(client.get_object(Bucket=self.bucket, Key=_SENTINEL)["Body"].read() == b"ready")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchBucket":
+                self._create_bucket(client)
+            return False
+        except BotoCoreError:
+            return False
+        finally:
+            client.close()
 
     def client(self) -> Any:
         """A boto3 client with this server's key."""
@@ -145,31 +134,6 @@ class SeaweedFS:
                 retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5, s3={"addressing_style": "path"}
             ),
         )
-
-    def __enter__(self) -> SeaweedFS:
-        self.start()
-        try:
-            self.wait()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _works(self, client: Any) -> bool:
-        try:
-            client.put_object(Bucket=self.bucket, Key=_SENTINEL, Body=b"ready")
-            return bool(client.get_object(Bucket=self.bucket, Key=_SENTINEL)["Body"].read() == b"ready")
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchBucket":
-                self._create_bucket(client)
-            return False
-        except BotoCoreError:
-            return False
 
     def _create_bucket(self, client: Any) -> None:
         try:
