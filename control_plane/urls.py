@@ -1,6 +1,6 @@
 """All paths: the management API, the nodes' API, and health. The dashboard adds its own at the root."""
 
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from control_plane.common.health import live, ready
@@ -8,6 +8,8 @@ from control_plane.common.health import live, ready
 urlpatterns = [
     path("healthz", live),
     path("readyz", ready),
+    path("api/v1/", include("control_plane.tenants.api")),
+    path("api/v1/", include("control_plane.endpoints.api")),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

@@ -2,12 +2,10 @@
 
 import os
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "control_plane.settings")
-
 from django.core.wsgi import get_wsgi_application
-
-application = get_wsgi_application()
 
 from control_plane.common.startup import check_database_role
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "control_plane.settings")
+application = get_wsgi_application()
 check_database_role()

@@ -8,7 +8,6 @@ from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
 from control_plane.common.errors import Invalid
-from control_plane.common.ids import InvalidId
 from control_plane.common.parsing import StrictSerializer
 
 Row = TypeVar("Row", bound=Model)
@@ -28,7 +27,7 @@ def page(rows: QuerySet[Row], *, limit: int, after: str | None = None) -> tuple[
     if after is not None:
         try:
             rows = rows.filter(pk__lt=after)
-        except InvalidId as error:
+        except ValueError as error:
             raise Invalid("The cursor is not one of this list's.", pointer="/after") from error
     found = list(rows.order_by("-pk")[: limit + 1])
     more = len(found) > limit

@@ -1,4 +1,4 @@
-"""RFC 9457 problem details for every error: `code`, `request_id` and, for bad input, `errors[{pointer, code, detail}]`."""
+"""RFC 9457 problem details for every error: `code`, `request_id`; for bad input `errors[{pointer, code, detail}]`."""
 
 from __future__ import annotations
 

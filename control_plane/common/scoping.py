@@ -98,7 +98,12 @@ def _names(where: WhereNode, columns: frozenset[str]) -> bool:
         if isinstance(child, WhereNode):
             if _names(child, columns):
                 return True
-        elif isinstance(child, Lookup) and child.lookup_name in ("exact", "in"):
-            if isinstance(child.lhs, Col) and child.lhs.target.name in columns:
-                return True
+        elif _pins(child, columns):
+            return True
     return False
+
+
+def _pins(condition: Any, columns: frozenset[str]) -> bool:
+    if not isinstance(condition, Lookup) or condition.lookup_name not in ("exact", "in"):
+        return False
+    return isinstance(condition.lhs, Col) and condition.lhs.target.name in columns

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from control_plane.common.errors import NotFound
 from control_plane.endpoints.models import (
     CatalogueModel,
     Deployment,
@@ -19,6 +20,14 @@ from control_plane.tenants.selectors import one_or_404
 
 def catalogue() -> QuerySet[CatalogueModel]:
     return CatalogueModel.objects.filter(enabled=True).order_by("id")
+
+
+def catalogue_model(model_id: str) -> CatalogueModel:
+    """Raises NotFound."""
+    found = catalogue().filter(pk=model_id).first()
+    if found is None:
+        raise NotFound
+    return found
 
 
 def endpoints(principal: Principal, *, project_id: str | None = None) -> QuerySet[Endpoint]:

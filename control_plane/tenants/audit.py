@@ -67,9 +67,9 @@ def sha256_of(event: AuditEvent) -> str:
 
 def first_broken(organization_id: str) -> AuditEvent | None:
     """The first event whose hash or place in the chain is wrong; None if the record is whole."""
-    before, number = "", 0
-    for event in AuditEvent.objects.filter(organization_id=organization_id).order_by("number").iterator():
-        number += 1
+    before = ""
+    events = AuditEvent.objects.filter(organization_id=organization_id).order_by("number")
+    for number, event in enumerate(events.iterator(), start=1):
         if event.number != number or event.previous_sha256 != before or event.sha256 != sha256_of(event):
             return event
         before = event.sha256

@@ -32,6 +32,10 @@ class Principal:
         """The organizations that exist, as far as this principal can know."""
         return sorted(self.roles)
 
+    @property
+    def is_person(self) -> bool:
+        return self.actor.startswith("usr_")
+
     def may(self, permission: str, organization_id: str) -> bool:
         role = self.roles.get(organization_id)
         return role is not None and allows(role, permission) and (self.scopes is None or permission in self.scopes)

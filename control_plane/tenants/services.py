@@ -1,0 +1,270 @@
+"""Changing organizations, projects, members and keys. Every change is audited in its own transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from control_plane.common.errors import Conflict, Forbidden, Invalid
+from control_plane.tenants import audit, key_format
+from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
+from control_plane.tenants.permissions import PERMISSIONS, allows, outranks
+from control_plane.tenants.placements import bump_generation
+from control_plane.tenants.principal import Principal
+
+AnyKey = TypeVar("AnyKey", ApiKey, ServiceKey)
+
+PROJECT_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_concurrent_requests")
+
+
+@transaction.atomic
+def create_organization(name: str, *, owner: User, request_id: str = "") -> Organization:
+    organization = Organization.objects.create(name=name)
+    Membership.objects.create(organization=organization, user=owner, role="owner")
+    _audit(organization.id, owner.id, "organization.create", organization.id, {"name": name}, request_id)
+    return organization
+
+
+@transaction.atomic
+def rename_organization(organization: Organization, name: str, *, actor: str, request_id: str = "") -> Organization:
+    before, organization.name = organization.name, name
+    organization.save(update_fields=["name"])
+    _audit(organization.id, actor, "organization.update", organization.id, {"name": [before, name]}, request_id)
+    return organization
+
+
+# ----------------------------------------------------------------------------------------------------------- projects
+
+
+@transaction.atomic
+def create_project(
+    organization: Organization, *, name: str, actor: str, request_id: str = "", **limits: int | None
+) -> Project:
+    """Raises Conflict when the organization has a project of this name."""
+    project = Project(organization=organization, name=name, **limits)
+    _save_project(project, force_insert=True)
+    _audit(organization.id, actor, "project.create", project.id, {"name": name, **limits}, request_id)
+    return project
+
+
+@transaction.atomic
+def update_project(project: Project, changes: dict[str, Any], *, actor: str, request_id: str = "") -> Project:
+    """Change the name or the admission limits; nodes learn of it."""
+    before = {name: getattr(project, name) for name in changes}
+    difference = {name: value for name, value in changes.items() if before[name] != value}
+    if not difference:
+        return project
+    for name, value in difference.items():
+        setattr(project, name, value)
+    _save_project(project, update_fields=list(difference))
+    bump_generation(project.id)
+    diff = {name: [before[name], value] for name, value in difference.items()}
+    _audit(project.organization_id, actor, "project.update", project.id, diff, request_id)
+    return project
+
+
+def _save_project(project: Project, **options: Any) -> None:
+    try:
+        with transaction.atomic():
+            project.save(**options)
+    except IntegrityError as error:
+        if "project_name_unique" not in str(error):
+            raise
+        raise Conflict("There is a project of this name.", code="name_in_use", pointer="/name") from error
+
+
+# ------------------------------------------------------------------------------------------------------------ members
+
+
+@transaction.atomic
+def add_member(
+    organization: Organization, *, email: str, role: str, principal: Principal, password: str = "", request_id: str = ""
+) -> Membership:
+    """Add a person. Somebody new to the service gets an account, with `password` as the first one if it is given."""
+    _require_rank(principal, organization.id, role)
+    user = User.objects.filter(email=email.strip().lower()).first()
+    if user is None:
+        user = User.objects.create_user(email, _checked(password) if password else None)
+    elif password:
+        raise Invalid("This person has an account already; leave the password out.", pointer="/password")
+    membership, created = Membership.objects.get_or_create(
+        organization=organization, user=user, defaults={"role": role}
+    )
+    if not created:
+        raise Conflict("This person is a member already.", code="member_exists", pointer="/email")
+    _audit(organization.id, principal.actor, "member.add", membership.id, {"user": user.id, "role": role}, request_id)
+    return membership
+
+
+@transaction.atomic
+def change_role(membership: Membership, role: str, *, principal: Principal, request_id: str = "") -> Membership:
+    _require_rank(principal, membership.organization_id, role)
+    _require_rank(principal, membership.organization_id, membership.role)
+    _keep_an_owner(membership, becomes=role)
+    before, membership.role = membership.role, role
+    membership.save(update_fields=["role"])
+    _audit(
+        membership.organization_id, principal.actor, "member.role", membership.id, {"role": [before, role]}, request_id
+    )
+    return membership
+
+
+@transaction.atomic
+def remove_member(membership: Membership, *, principal: Principal, request_id: str = "") -> None:
+    _require_rank(principal, membership.organization_id, membership.role)
+    _keep_an_owner(membership, becomes=None)
+    organization_id, member = membership.organization_id, membership.id
+    membership.delete()
+    _audit(organization_id, principal.actor, "member.remove", member, {"role": membership.role}, request_id)
+
+
+def _require_rank(principal: Principal, organization_id: str, role: str) -> None:
+    if not outranks(principal.roles.get(organization_id, ""), role):
+        raise Forbidden(f"Your role may not give, change or take the role {role}.")
+
+
+def _keep_an_owner(membership: Membership, *, becomes: str | None) -> None:
+    """Raises Conflict if nobody would own the organization. Its row is locked: two owners can't both leave at once."""
+    Organization.objects.select_for_update().get(id=membership.organization_id)
+    owners = Membership.objects.filter(organization=membership.organization_id, role="owner").exclude(pk=membership.pk)
+    if membership.role == "owner" and becomes != "owner" and not owners.exists():
+        raise Conflict("An organization has at least one owner.", code="last_owner")
+
+
+def _checked(password: str) -> str:
+    try:
+        validate_password(password)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), pointer="/password") from error
+    return password
+
+
+# --------------------------------------------------------------------------------------------------------------- keys
+
+
+@transaction.atomic
+def create_api_key(
+    project: Project,
+    *,
+    name: str,
+    actor: str,
+    environment: str = "live",
+    expires_at: datetime | None = None,
+    request_id: str = "",
+) -> tuple[ApiKey, str]:
+    """The key's row and its text, which exists nowhere else from now on."""
+    _require_future(expires_at)
+    new = key_format.mint(f"sls_{environment}", settings.SLIPSTREAM_KEY_PEPPER)
+    key = ApiKey.objects.create(
+        organization_id=project.organization_id,
+        project=project,
+        environment=environment,
+        **_stored(new, name=name, actor=actor, expires_at=expires_at),
+    )
+    bump_generation(project.id)
+    changes = {"name": name, "project": project.id}
+    _audit(project.organization_id, actor, "api_key.create", key.id, changes, request_id)
+    return key, new.text
+
+
+@transaction.atomic
+def rotate_api_key(key: ApiKey, *, overlap_seconds: int, actor: str, request_id: str = "") -> tuple[ApiKey, str]:
+    """A successor; the old key keeps working for the overlap."""
+    locked = ApiKey.objects.filter(project=key.project_id).select_for_update().get(pk=key.pk)
+    if not locked.is_live:
+        raise Conflict("The key is revoked or expired.", code="key_not_live")
+    end = timezone.now() + timedelta(seconds=overlap_seconds)
+    locked.expires_at = min(end, locked.expires_at) if locked.expires_at else end
+    locked.save(update_fields=["expires_at"])
+    _audit(key.organization_id, actor, "api_key.rotate", key.id, {"overlap_seconds": overlap_seconds}, request_id)
+    return create_api_key(
+        locked.project, name=locked.name, actor=actor, environment=locked.environment, request_id=request_id
+    )
+
+
+@transaction.atomic
+def revoke_api_key(key: ApiKey, *, actor: str, request_id: str = "") -> ApiKey:
+    """From the next snapshot on, no node takes the key. Revoking twice changes nothing."""
+    if _revoke(key):
+        bump_generation(key.project_id)
+        _audit(key.organization_id, actor, "api_key.revoke", key.id, {}, request_id)
+    return key
+
+
+@transaction.atomic
+def create_service_key(
+    organization: Organization,
+    *,
+    name: str,
+    role: str,
+    principal: Principal,
+    scopes: list[str] | None = None,
+    expires_at: datetime | None = None,
+    request_id: str = "",
+) -> tuple[ServiceKey, str]:
+    """A management key with a role, narrowed by scopes. Nobody makes a key that may do more than they may."""
+    _require_rank(principal, organization.id, role)
+    _require_future(expires_at)
+    wanted = set(scopes or [])
+    for scope in sorted(wanted):
+        if scope not in PERMISSIONS or not allows(role, scope):
+            raise Invalid(f"The role {role} has no permission {scope!r}.", pointer="/scopes")
+    if principal.scopes is not None:
+        wanted = wanted or {permission for permission in PERMISSIONS if allows(role, permission)}
+        if not wanted <= principal.scopes:
+            raise Forbidden("A key can't make a key that may do more than itself.")
+    new = key_format.mint("slm", settings.SLIPSTREAM_KEY_PEPPER)
+    key = ServiceKey.objects.create(
+        organization=organization,
+        role=role,
+        scopes=sorted(wanted),
+        **_stored(new, name=name, actor=principal.actor, expires_at=expires_at),
+    )
+    changes = {"name": name, "role": role, "scopes": sorted(wanted)}
+    _audit(organization.id, principal.actor, "service_key.create", key.id, changes, request_id)
+    return key, new.text
+
+
+@transaction.atomic
+def revoke_service_key(key: ServiceKey, *, actor: str, request_id: str = "") -> ServiceKey:
+    if _revoke(key):
+        _audit(key.organization_id, actor, "service_key.revoke", key.id, {}, request_id)
+    return key
+
+
+def _stored(new: key_format.NewKey, *, name: str, actor: str, expires_at: datetime | None) -> dict[str, Any]:
+    return {
+        "public_id": new.public_id,
+        "digest": new.digest,
+        "pepper_id": settings.SLIPSTREAM_KEY_PEPPER_ID,
+        "last_four": new.last_four,
+        "name": name,
+        "created_by": actor,
+        "expires_at": expires_at,
+    }
+
+
+def _revoke(key: AnyKey) -> bool:
+    """Whether this call revoked it."""
+    now = timezone.now()
+    rows = type(key).objects.filter(organization=key.organization_id, pk=key.pk, revoked_at=None)
+    if rows.update(revoked_at=now) != 1:
+        key.refresh_from_db(fields=["revoked_at"])
+        return False
+    key.revoked_at = now
+    return True
+
+
+def _require_future(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("The expiry is in the past.", pointer="/expires_at")
+
+
+def _audit(organization: str, actor: str, action: str, target: str, changes: dict[str, Any], request_id: str) -> None:
+    audit.record(organization, actor=actor, action=action, target=target, changes=changes, request_id=request_id)
