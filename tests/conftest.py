@@ -23,9 +23,8 @@ MODEL = REPOSITORY / "var" / "models" / "smollm2-135m-instruct"
 
 # Before pytest-django reads the settings. The addresses are replaced by the fixtures below when a test needs them:
 # port 9 is the discard port, where nothing answers.
-if (REPOSITORY / "control_plane" / "settings.py").exists():
-    os.environ["DJANGO_SETTINGS_MODULE"] = "control_plane.settings"
 os.environ.update(
+    DJANGO_SETTINGS_MODULE="control_plane.settings",
     DATABASE_URL="postgresql://slipstream:unused@127.0.0.1:9/slipstream",
     DATABASE_OWNER_URL="postgresql://slipstream_owner:unused@127.0.0.1:9/slipstream",
     BROKER_URL="redis://127.0.0.1:9/0",

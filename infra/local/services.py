@@ -1,0 +1,257 @@
+"""The processes of the local service: what each runs, with which settings, and when it is ready.
+
+postgres  valkey  s3        static
+   |         |     |
+migrate      |     |
+   +--- demo |     |
+   |         |     |
+web      worker  beat       node (loads its model meanwhile)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from celery import Celery
+
+from infra.local.embedded import EmbeddedServer
+from infra.local.postgres import Postgres
+from infra.local.process import ServiceError, is_port_free
+from infra.local.seaweedfs import AccessKey, SeaweedFS
+from infra.local.state import State
+from infra.local.supervisor import Service
+from infra.local.valkey import Valkey
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+DEFAULT_MODEL = REPOSITORY / "var" / "models" / "smollm2-135m-instruct"
+SIGNING_KEY_ID = PEPPER_ID = "1"
+
+_CODE_PATH = {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}", "PYTHONUNBUFFERED": "1"}
+_NOT_FOR_NODES = {"DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "SLIPSTREAM_SECRET_KEY", "SLIPSTREAM_SIGNING_KEY"}
+
+# Stages of the stop: the node first, so that its last usage still finds the control plane; the databases last.
+_STAGE_WORK, _STAGE_WEB, _STAGE_DATA = 3, 2, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may choose."""
+
+    port: int = 8000
+    node_port: int = 8100
+    model: Path = DEFAULT_MODEL
+    static: Path | None = None  # folder of the static drafter's checkpoint; None: the one that ships, if any
+    threads: int = 0  # of the engine; 0: all cores
+
+    @property
+    def control_plane_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def inference_url(self) -> str:
+        return f"http://127.0.0.1:{self.node_port}/v1"
+
+
+class LocalServices:
+    """The services of one folder `var`, with the settings that they share.
+
+    A variable that names a managed service (DATABASE_URL, BROKER_URL, S3_ENDPOINT_URL) replaces the embedded one.
+    """
+
+    def __init__(self, state: State, options: Options, *, environment: Mapping[str, str] = os.environ) -> None:
+        self.state = state
+        self.options = options
+        self._given = {name: value for name, value in environment.items() if value}
+        ports, secrets, folder = state.ports, state.secrets, state.folder
+        self.postgres: Postgres | None = None
+        self.valkey: Valkey | None = None
+        self.s3: SeaweedFS | None = None
+        if "DATABASE_URL" not in self._given:
+            self.postgres = Postgres(folder / "postgres", port=ports.postgres, log=self._log("postgres"))
+        if "BROKER_URL" not in self._given:
+            self.valkey = Valkey(
+                folder / "valkey", port=ports.valkey, password=secrets.broker_password, log=self._log("valkey")
+            )
+        if "S3_ENDPOINT_URL" not in self._given:
+            key = AccessKey(secrets.s3_access_key, secrets.s3_secret_key)
+            self.s3 = SeaweedFS(
+                folder / "s3", ports=list(ports.s3), key=key, signing_key=secrets.s3_signing_key, log=self._log("s3")
+            )
+
+    def check(self) -> None:
+        """Raise ServiceError for what can be known before anything starts."""
+        for name, port, flag in (
+            ("the control plane", self.options.port, "--port"),
+            ("the node", self.options.node_port, "--node-port"),
+        ):
+            if not is_port_free(port):
+                raise ServiceError(
+                    f"Port {port} for {name} is in use: stop what listens there,"
+                    f' or choose another with make run ARGS="{flag} {port + 1}".'
+                )
+        if not (self.options.model / "config.json").exists():
+            raise ServiceError(f"There is no model in {self.options.model}: run infra/bootstrap.sh, or give --model.")
+
+    def all(self) -> list[Service]:
+        """Everything that `make run` starts."""
+        embedded = {"postgres": self.postgres, "valkey": self.valkey, "s3": self.s3}
+        return [
+            *(_embedded(name, server) for name, server in embedded.items() if server is not None),
+            self._task("static", "collectstatic", "--noinput", "--verbosity", "0"),
+            self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
+            self._task("demo", "ensure_demo", after=("migrate",)),
+            self._web(),
+            self._celery(
+                *("worker", "worker", "--concurrency=1", "--prefetch-multiplier=1", "-n", "worker@slipstream"),
+                *("--without-gossip", "--without-mingle"),
+                is_ready=self._worker_answers,
+                nice=5,
+            ),
+            self._beat(),
+            self._node(),
+        ]
+
+    def control_plane_environment(self, *, owner: bool = False) -> dict[str, str]:
+        """Settings of Django and Celery. owner: connect as the role that may change the schema."""
+        secrets = self.state.secrets
+        settings = self._common_environment() | {
+            "SLIPSTREAM_SECRET_KEY": secrets.django_secret_key,
+            "SLIPSTREAM_SIGNING_KEY": secrets.signing_key,
+            "SLIPSTREAM_SIGNING_KEY_ID": SIGNING_KEY_ID,
+            "SLIPSTREAM_PUBLIC_INFERENCE_URL": self.options.inference_url.removesuffix("/v1"),
+            "SLIPSTREAM_MODELS_DIR": os.fspath(self.options.model.parent),
+            "SLIPSTREAM_VAR": os.fspath(self.state.folder),
+        }
+        if self.postgres is not None:
+            settings |= {"DATABASE_URL": self.postgres.url, "DATABASE_OWNER_URL": self.postgres.owner_url}
+        if self.valkey is not None:
+            settings["BROKER_URL"] = self.valkey.url
+        settings |= self._given | _CODE_PATH
+        if owner:
+            settings["DATABASE_URL"] = settings.get("DATABASE_OWNER_URL") or settings["DATABASE_URL"]
+        return settings
+
+    def node_environment(self) -> dict[str, str]:
+        """Settings of a node: no database, no broker, no signing key."""
+        public_keys = f'{{"{SIGNING_KEY_ID}": "{self.state.secrets.signing_public_key}"}}'
+        settings = self._common_environment() | {"SLIPSTREAM_SIGNING_PUBLIC_KEYS": public_keys}
+        settings |= {name: value for name, value in self._given.items() if name not in _NOT_FOR_NODES}
+        return settings | _CODE_PATH | {"OMP_NUM_THREADS": str(self.options.threads or os.cpu_count() or 1)}
+
+    def node_ready(self) -> bool:
+        return _answers(f"http://127.0.0.1:{self.options.node_port}/readyz")
+
+    def _common_environment(self) -> dict[str, str]:
+        secrets = self.state.secrets
+        return {
+            "SLIPSTREAM_KEY_PEPPER": secrets.key_pepper,
+            "SLIPSTREAM_KEY_PEPPER_ID": PEPPER_ID,
+            "SLIPSTREAM_NODE_TOKEN": secrets.node_token,
+            **(self.s3.client_environment if self.s3 is not None else {}),
+        }
+
+    def _task(self, name: str, *arguments: str, after: tuple[str, ...] = (), owner: bool = False) -> Service:
+        return Service(
+            name=name,
+            command=lambda: [sys.executable, "manage.py", *arguments],
+            environment=lambda: self.control_plane_environment(owner=owner),
+            log=self._log(name),
+            folder=REPOSITORY,
+            after=after,
+        )
+
+    def _web(self) -> Service:
+        return Service(
+            name="web",
+            command=lambda: [
+                *(sys.executable, "-m", "gunicorn", "control_plane.wsgi:application"),
+                *("--bind", f"127.0.0.1:{self.options.port}", "--worker-class", "gthread", "--threads", "8"),
+                *("--timeout", "60", "--graceful-timeout", "3", "--no-control-socket"),
+            ],
+            environment=self.control_plane_environment,
+            log=self._log("web"),
+            folder=REPOSITORY,
+            is_ready=lambda: _answers(f"{self.options.control_plane_url}/readyz"),
+            after=("migrate", "static"),
+            stage=_STAGE_WEB,
+        )
+
+    def _celery(self, name: str, *arguments: str, is_ready: Callable[[], bool], nice: int = 0) -> Service:
+        # SIGQUIT: a task that runs is given back to the broker instead of being waited for.
+        return Service(
+            name=name,
+            command=lambda: [sys.executable, "-m", "celery", "-A", "control_plane.celery", *arguments, "-l", "INFO"],
+            environment=lambda: self.control_plane_environment() | {"OMP_NUM_THREADS": "1"},
+            log=self._log(name),
+            folder=REPOSITORY,
+            is_ready=is_ready,
+            after=("migrate", "valkey", "s3"),
+            stage=_STAGE_WORK,
+            stop_signal=signal.SIGQUIT if name == "worker" else signal.SIGTERM,
+            nice=nice,
+        )
+
+    def _node(self) -> Service:
+        options = self.options
+        static = options.static or _shipped_static(options.model.name)
+        return Service(
+            name="node",
+            command=lambda: [
+                *(sys.executable, "-m", "dataplane", "--engine", "embedded", "--model", options.model),
+                *(("--static", static) if static is not None else ()),
+                *("--host", "127.0.0.1", "--port", str(options.node_port), "--threads", str(options.threads)),
+                *("--control-plane", options.control_plane_url, "--state-dir", self.state.folder / "node"),
+                *("--node-name", "local", "--grace-seconds", "3"),
+            ],
+            environment=self.node_environment,
+            log=self._log("node"),
+            folder=REPOSITORY,
+            is_ready=self.node_ready,
+            stage=_STAGE_WORK,
+            grace_seconds=8.0,
+        )
+
+    def _worker_answers(self) -> bool:
+        with Celery(broker=self.control_plane_environment()["BROKER_URL"], set_as_current=False) as app:
+            return bool(app.control.ping(timeout=0.5))
+
+    def _beat(self) -> Service:
+        log = self._log("beat")
+        before = log.stat().st_size if log.exists() else 0
+        return self._celery("beat", "beat", is_ready=lambda: b"beat: Starting" in log.read_bytes()[before:])
+
+    def _log(self, name: str) -> Path:
+        return self.state.logs / f"{name}.log"
+
+
+def _embedded(name: str, server: EmbeddedServer) -> Service:
+    return Service(
+        name=name,
+        command=server.command,
+        environment=server.environment,
+        log=server.log,
+        folder=server.folder,
+        is_ready=server.answers,
+        prepare=server.prepare,
+        stage=_STAGE_DATA,
+        stop_signal=server.stop_signal,
+        grace_seconds=server.grace_seconds,
+    )
+
+
+def _shipped_static(model: str) -> Path | None:
+    folder = REPOSITORY / "dataplane" / "checkpoints" / model
+    return folder if folder.exists() else None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
