@@ -66,6 +66,7 @@ class Lane:
 
     memory: MemoryCalibration
     arms: dict[Source, Arm] = field(default_factory=dict)
+    version: str | None = None  # the speculator version that the adaptive arm was learned from
     drift: PageHinkley = field(default_factory=PageHinkley)
     steps: int = 0
     relearning: bool = False
@@ -97,13 +98,6 @@ class Controller:
         lane = self._lanes.get((project_id, endpoint_id))
         return lane is not None and lane.relearning
 
-    def forget(self, endpoint_id: str) -> None:
-        """Another speculator version drafts for the endpoint: what was learned about the old one is void."""
-        for (_, endpoint), lane in self._lanes.items():
-            if endpoint == endpoint_id:
-                lane.arms.pop("adaptive", None)
-                lane.relearning = False
-
     # ------------------------------------------------------------------------------------------------- decide
 
     def plan(self, sequences: Sequence[SequenceView], candidates: Sequence[Candidates]) -> list[Plan]:
@@ -123,6 +117,7 @@ class Controller:
         """How many tokens of each proposal are worth a slot, over the whole batch."""
         batch = len(sequences)
         slots: list[tuple[float, int]] = []  # (survival, sequence)
+        whole = [0] * batch
         num_neural = longest = 0
         for index, (sequence, plan, proposal) in enumerate(zip(sequences, plans, proposals, strict=True)):
             room = min(len(proposal), plan.lookahead, self._room(sequence))
@@ -134,26 +129,29 @@ class Controller:
                 arm = self._arm(self._lane(sequence), plan.source)
                 arm.learn(survival[:num_drafted], asked)
                 self._pooled_arms[plan.source].learn(survival[:num_drafted], asked)
-            slots += [(value, index) for value in survival[:room]]
+            if proposal.draft_probs is not None:
+                whole[index] = len(proposal)  # its tokens were drawn: to drop one after looking at it is biased
+            else:
+                slots += [(value, index) for value in survival[:room]]
         self._drafted = (num_neural, longest)
         fixed = self.table.overhead_seconds
         if num_neural:
             fixed += longest * self.table.draft_seconds(num_neural)
-        return self._buy(batch, slots, fixed)
+        return self._buy(whole, slots, fixed)
 
-    def _buy(self, batch: int, slots: list[tuple[float, int]], fixed: float) -> list[int]:
+    def _buy(self, whole: list[int], slots: list[tuple[float, int]], fixed: float) -> list[int]:
         """Take the likeliest slots while they are worth their price. Survival falls along a chain: prefixes stay."""
         slots.sort(key=lambda slot: -slot[0])
+        batch, lengths = len(whole), list(whole)
         price = self._price(batch)
-        curve = self.table.score_curve(batch, batch, len(slots))
+        curve = self.table.score_curve(batch, batch + sum(whole), len(slots))
         best, best_value, value = 0, 0.0, 0.0
         for count, (survival, _) in enumerate(slots, start=1):
             value += survival
             surplus = value - price * (curve[count] - curve[0])
             if surplus > best_value:
                 best, best_value = count, surplus
-        lengths = [0] * batch
-        tokens = float(batch)
+        tokens = float(batch + sum(whole))
         for survival, index in slots[:best]:
             lengths[index] += 1
             tokens += survival
@@ -169,6 +167,9 @@ class Controller:
             return _NO_PLAN
         lane = self._lane(sequence)
         lane.steps += 1
+        if candidate.version != lane.version:
+            lane.version = candidate.version
+            lane.arms.pop("adaptive", None)
         adaptive = sequence.speculation.mode == "adaptive"
         for source in candidate.neural:
             self._arm(lane, source).idle += 1

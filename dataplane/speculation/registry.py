@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from dataplane.contracts import LoadedVersion
-from dataplane.speculation.drafters.memory import TenantMemory
+from dataplane.speculation.drafters.memory import ContextTable, TenantMemory
 from dataplane.speculation.types import EMPTY_PROPOSAL, Candidates, Plan, Proposal, SequenceView, Source
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ class Delta(Protocol):
     """A tenant's trained delta, loaded and validated."""
 
     @property
-    def num_bytes(self) -> int: ...
+    def size_bytes(self) -> int: ...
     @property
-    def texts(self) -> Sequence[Sequence[int]]: ...  # token sequences that warm the tenant memory; may be empty
+    def memory(self) -> tuple[tuple[int, ...], ...]: ...  # token sequences that warm the tenant memory; may be empty
 
 
 class NeuralDrafter(Protocol):
@@ -35,7 +36,7 @@ class NeuralDrafter(Protocol):
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None: ...
     def propose(
-        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Delta | None]
+        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Any]
     ) -> list[Proposal]: ...
     def release(self, sequence: SequenceView) -> None: ...
 
@@ -53,58 +54,64 @@ class Desired:
 class DeltaRegistry:
     """Trained deltas by endpoint. `refresh` runs in the sync thread, `swap_if_ready` at the engine's step boundary.
 
-    Beyond `max_bytes` the endpoints that drafted longest ago lose theirs (and draft statically); it is loaded again
-    by a later `refresh` once there is room.
+    The endpoints that drafted last are resident, as many as `max_bytes` holds; the others draft statically until a
+    `refresh` after their next request.
     """
 
     load: Callable[[Path], Delta]
     max_bytes: int = 512 << 20
-    _running: dict[str, tuple[Desired, Delta]] = field(default_factory=dict)  # by endpoint; least recently used first
+    _running: dict[str, tuple[Desired, Delta]] = field(default_factory=dict)  # by endpoint
     _next: dict[str, tuple[Desired, Delta]] | None = None
     _refused: dict[tuple[str, str], str] = field(default_factory=dict)  # (endpoint, version) -> reason
+    _used: dict[str, int] = field(default_factory=dict)  # endpoint -> when it drafted last, counted in look-ups
+    _lookups: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
-        """Load what is new, keep the old one where that fails, and hand over to `swap_if_ready`."""
-        with self._lock:
-            current = dict(self._running if self._next is None else self._next)
-        wanted: dict[str, tuple[Desired, Delta]] = {}
-        report = []
-        for endpoint_id, want in desired.items():
-            held = current.get(endpoint_id)
-            if held is not None and held[0].speculator_version_id == want.speculator_version_id:
-                wanted[endpoint_id] = held
-            else:
-                loaded, reason = self._load(endpoint_id, want)
-                if loaded is not None:
-                    wanted[endpoint_id] = (want, loaded)
-                else:
-                    report.append(LoadedVersion(endpoint_id, want.speculator_version_id, "refused", reason))
-                    if held is not None:
-                        wanted[endpoint_id] = held
-        with self._lock:
-            order = {endpoint_id: index for index, endpoint_id in enumerate(self._running)}
-            keep = sorted(wanted, key=lambda endpoint_id: order.get(endpoint_id, len(order)))
-            while keep and sum(wanted[endpoint_id][1].num_bytes for endpoint_id in keep) > self.max_bytes:
-                keep.pop(0)
-            self._next = {endpoint_id: wanted[endpoint_id] for endpoint_id in keep}
-            held_now = {endpoint_id: held[0].speculator_version_id for endpoint_id, held in self._next.items()}
-        loaded_now = [LoadedVersion(endpoint_id, version, "loaded") for endpoint_id, version in held_now.items()]
-        return sorted(loaded_now + report, key=lambda version: version.endpoint_id)
+        """Load what is new, keep the old one where that fails, and hand over to `swap_if_ready`.
 
-    def swap_if_ready(self) -> list[tuple[str, Desired, Delta]]:
-        """Take over what `refresh` prepared. Returns (endpoint, version, delta) of what is new."""
-        if self._next is None:
-            return []
+        Returns what is resident ("loaded") and what was refused, with the reason.
+        """
         with self._lock:
-            old, self._running, self._next = self._running, self._next, None
-        return [
-            (endpoint_id, want, delta)
-            for endpoint_id, (want, delta) in self._running.items()
-            if endpoint_id not in old or old[endpoint_id][0].speculator_version_id != want.speculator_version_id
-        ]
+            held = dict(self._running if self._next is None else self._next)
+        chosen: dict[str, tuple[Desired, Delta]] = {}
+        report: list[LoadedVersion] = []
+        room = self.max_bytes
+        for endpoint_id in desired:
+            self._used.setdefault(endpoint_id, self._lookups)  # to arrive counts as a use
+        for endpoint_id in sorted(desired, key=lambda endpoint_id: -self._used[endpoint_id]):
+            want, entry = desired[endpoint_id], held.get(endpoint_id)
+            if entry is None or entry[0].speculator_version_id != want.speculator_version_id:
+                if want.path is not None and want.path.exists() and want.path.stat().st_size > room:
+                    continue  # no room beside those that drafted later
+                loaded, reason = self._load(endpoint_id, want)
+                if loaded is None:
+                    report.append(LoadedVersion(endpoint_id, want.speculator_version_id, "refused", reason))
+                else:
+                    entry = (want, loaded)
+            if entry is not None and entry[1].size_bytes <= room:
+                chosen[endpoint_id] = entry
+                room -= entry[1].size_bytes
+                report.append(LoadedVersion(endpoint_id, entry[0].speculator_version_id, "loaded"))
+        with self._lock:
+            self._next = chosen
+        return report
+
+    def swap_if_ready(self) -> None:
+        """Take over what `refresh` prepared."""
+        if self._next is not None:
+            with self._lock:
+                self._running, self._next = self._next, None
+
+    def prepared(self) -> list[tuple[str, Delta]]:
+        """What the next `swap_if_ready` brings."""
+        with self._lock:
+            return [(endpoint_id, delta) for endpoint_id, (_, delta) in (self._next or {}).items()]
 
     def of(self, endpoint_id: str) -> Delta | None:
+        """The endpoint's delta, if it is resident; counts as a use."""
+        self._lookups += 1
+        self._used[endpoint_id] = self._lookups
         held = self._running.get(endpoint_id)
         return held[1] if held else None
 
@@ -113,22 +120,13 @@ class DeltaRegistry:
         held = self._running.get(endpoint_id)
         return held[0].speculator_version_id if held else None
 
-    def touch(self, endpoint_id: str) -> None:
-        """The endpoint has a new request: it is now the most recently used."""
-        with self._lock:
-            held = self._running.pop(endpoint_id, None)
-            if held is not None:
-                self._running[endpoint_id] = held
-
     def _load(self, endpoint_id: str, want: Desired) -> tuple[Delta | None, str]:
         key = (endpoint_id, want.speculator_version_id)
-        if want.path is None:
+        if want.path is None or not want.path.exists():
             return None, "the artifact is not on this node"
         if key not in self._refused:  # an artifact is immutable: once refused, always refused
             try:
                 return self.load(want.path), ""
-            except FileNotFoundError:
-                return None, "the artifact is not on this node"
             except Exception as error:  # whatever a hostile file makes the loader raise
                 log.warning("refused speculator version %s: %s", want.speculator_version_id, error)
                 self._refused[key] = str(error) or type(error).__name__
@@ -156,18 +154,30 @@ class DrafterSet:
         self.errors = 0
         self._static = static
         self._vocab_size = vocab_size
+        self._purges: deque[str] = deque()  # filled by other threads, emptied at a step boundary
+        self._seeds: deque[tuple[str, ContextTable]] = deque()
         self._broken: dict[int, set[Source]] = {}  # slot -> what raised in this request and is not asked again
 
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
         """Load what the endpoints should run, off the hot path (any thread). Returns the state of every version."""
-        return self.deltas.refresh(desired)
+        report = self.deltas.refresh(desired)
+        for endpoint_id, delta in self.deltas.prepared():
+            project_id = desired[endpoint_id].project_id
+            if delta.memory and not self.memory.bytes_of(project_id):  # a cold memory, as after a restart
+                self._seeds.append((project_id, self.memory.table_of(delta.memory)))
+        return report
 
     def swap_if_ready(self) -> None:
         """At a step boundary: switch to what `refresh` prepared. Requests go on with the new references."""
-        for _, want, delta in self.deltas.swap_if_ready():
-            if not self.memory.bytes_of(want.project_id):  # only a cold memory needs the artifact's texts
-                for text in delta.texts:
-                    self.memory.learn(want.project_id, text)
+        self.deltas.swap_if_ready()
+        while self._purges:
+            self.memory.purge(self._purges.popleft())
+        while self._seeds:
+            self.memory.adopt(*self._seeds.popleft())
+
+    def version_of(self, endpoint_id: str) -> str | None:
+        """The speculator version that drafts for the endpoint now; None: the static drafter alone."""
+        return self.deltas.version_of(endpoint_id)
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
         """Committed positions and their features, for the neural drafter's own cache; see `types.Drafter.extend`."""
@@ -185,7 +195,7 @@ class DrafterSet:
     def propose(
         self, sequences: Sequence[SequenceView], plans: Sequence[Plan], candidates: Sequence[Candidates]
     ) -> list[Proposal]:
-        """One checked proposal per plan, of at most its lookahead."""
+        """One checked proposal per plan: of at most its lookahead, or the policy's if the memory continues it."""
         proposals = [
             candidate.memory.cut(plan.lookahead) if plan.source == "memory" else EMPTY_PROPOSAL
             for plan, candidate in zip(plans, candidates, strict=True)
@@ -193,9 +203,9 @@ class DrafterSet:
         neural = [index for index, plan in enumerate(plans) if plan.lookahead and plan.source in ("static", "adaptive")]
         for index, proposal in zip(neural, self._draft(neural, sequences, plans), strict=True):
             plan = plans[index]
-            if plan.extend_with_memory and len(proposal) < plan.lookahead and proposal.draft_probs is None:
-                tail = self._recall(sequences[index], plan.lookahead - len(proposal), proposal.tokens)
-                proposal = _join(proposal, tail)
+            room = _room(sequences[index]) - len(proposal)
+            if plan.extend_with_memory and room > 0 and proposal.draft_probs is None:
+                proposal = _join(proposal, self._recall(sequences[index], room, proposal.tokens))
             proposals[index] = proposal
         return proposals
 
@@ -213,25 +223,24 @@ class DrafterSet:
         self._broken.pop(sequence.slot, None)
 
     def purge(self, project_id: str) -> None:
-        """Forget what the memory learned from the project's requests."""
-        self.memory.purge(project_id)
+        """Forget what the memory learned from the project's requests, before the next step (any thread)."""
+        self._purges.append(project_id)
 
     def _broken_for(self, sequence: SequenceView) -> set[Source]:
         return self._broken.get(sequence.slot, set())
 
     def _candidates(self, sequence: SequenceView) -> Candidates:
         policy, broken = sequence.speculation, self._broken_for(sequence)
-        room = min(policy.max_lookahead, sequence.num_remaining - 1)
+        room = _room(sequence)
         if policy.mode == "off" or room <= 0:
             return Candidates()
-        neural: tuple[Source, ...] = ()
-        if self._static is not None and "static" not in broken:
-            neural = ("static",)
-            if policy.mode == "adaptive" and "adaptive" not in broken and self.deltas.of(sequence.endpoint_id):
-                neural = ("static", "adaptive")
-        if policy.mode != "adaptive":
+        neural: tuple[Source, ...] = ("static",) if self._static is not None and "static" not in broken else ()
+        if policy.mode == "static":
             return Candidates(EMPTY_PROPOSAL, neural)
-        return Candidates(self._recall(sequence, room), neural)
+        version = None
+        if neural and "adaptive" not in broken and self.deltas.of(sequence.endpoint_id) is not None:
+            neural, version = ("static", "adaptive"), self.deltas.version_of(sequence.endpoint_id)
+        return Candidates(self._recall(sequence, room), neural, version)
 
     def _recall(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
         if "memory" in self._broken_for(sequence):
@@ -278,6 +287,11 @@ class DrafterSet:
         self.errors += 1
         self._broken.setdefault(sequence.slot, set()).update(sources)
         log.exception("drafter failed for a request of project %s: %s", sequence.project_id, ", ".join(sources))
+
+
+def _room(sequence: SequenceView) -> int:
+    """Draft tokens that the policy allows and the request can still use: a step emits one token beyond its drafts."""
+    return min(sequence.speculation.max_lookahead, sequence.num_remaining - 1)
 
 
 def _join(head: Proposal, tail: Proposal) -> Proposal:

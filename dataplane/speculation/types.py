@@ -112,7 +112,7 @@ class Plan:
 
     source: Source = "none"
     lookahead: int = 0
-    # Continue a neural proposal with memory, or (source "memory") use memory alone.
+    # Let the memory continue a neural proposal, up to the policy's limit.
     extend_with_memory: bool = False
 
 
@@ -122,6 +122,7 @@ class Candidates:
 
     memory: Proposal = EMPTY_PROPOSAL  # the tenant memory's proposal: it costs next to nothing, so it is always there
     neural: tuple[Source, ...] = ()  # which of "static" and "adaptive" can be asked
+    version: str | None = None  # the speculator version behind "adaptive"
 
 
 @dataclass(frozen=True, slots=True)

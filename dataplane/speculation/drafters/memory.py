@@ -86,6 +86,8 @@ class _Request:
     """The request at hand: a table of its own, and how much of the sequence the tables have seen."""
 
     table: ContextTable
+    project_id: str
+    remember: bool
     window: tuple[int, ...] = ()
     num_seen: int = 0
 
@@ -140,24 +142,38 @@ class TenantMemory:
             self._catch_up(sequence)
             del self._requests[sequence.slot]
 
-    def learn(self, project_id: str, tokens: Sequence[int]) -> None:
-        """Remember a finished text of the project, for example from an artifact after a restart."""
-        table = self._project(project_id)
-        window: tuple[int, ...] = ()
-        for token in tokens:
-            table.learn(window, token)
-            window = (*window[-LONGEST + 1 :], token)
+    def table_of(self, texts: Sequence[Sequence[int]]) -> ContextTable:
+        """A project's table that knows these texts, for `adopt`. Touches nothing else: any thread may build one."""
+        table = ContextTable(self.project_bytes)
+        for text in texts:
+            window: tuple[int, ...] = ()
+            for token in text:
+                table.learn(window, token)
+                window = (*window[-LONGEST + 1 :], token)
+        return table
+
+    def adopt(self, project_id: str, table: ContextTable) -> None:
+        """Start the project's memory from `table`, unless it has learned something by itself."""
+        if project_id not in self._projects:
+            self._make_room()
+            self._projects[project_id] = table
 
     def purge(self, project_id: str) -> None:
-        """Forget the project. Requests that run keep what they know of themselves."""
+        """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""
         self._projects.pop(project_id, None)
+        for request in self._requests.values():
+            if request.project_id == project_id:
+                request.remember = False
 
     def _catch_up(self, sequence: SequenceView) -> _Request:
         request = self._requests.get(sequence.slot)
         if request is None:
-            request = self._requests[sequence.slot] = _Request(ContextTable(self.request_bytes))
+            table = ContextTable(self.request_bytes)
+            request = _Request(table, sequence.project_id, sequence.speculation.remember)
+            self._requests[sequence.slot] = request
         if request.num_seen < len(sequence.tokens):
-            shared = self._project(sequence.project_id) if sequence.speculation.remember else None
+            keeps = request.remember and len(sequence.tokens) > sequence.num_prompt_tokens
+            shared = self._project(sequence.project_id) if keeps else None
             window = request.window
             for position in range(request.num_seen, len(sequence.tokens)):
                 token = sequence.tokens[position]
@@ -171,11 +187,14 @@ class TenantMemory:
     def _project(self, project_id: str) -> ContextTable:
         table = self._projects.pop(project_id, None)
         if table is None:
-            while self._projects and (len(self._projects) + 1) * self.project_bytes > self.max_bytes:
-                del self._projects[next(iter(self._projects))]
+            self._make_room()
             table = ContextTable(self.project_bytes)
         self._projects[project_id] = table
         return table
+
+    def _make_room(self) -> None:
+        while self._projects and (len(self._projects) + 1) * self.project_bytes > self.max_bytes:
+            del self._projects[next(iter(self._projects))]
 
 
 def _longest(tables: Sequence[tuple[Scope, ContextTable]], window: tuple[int, ...]) -> tuple[int, Evidence] | None:

@@ -1,0 +1,132 @@
+"""What tenant memory and controller cost per step and per token, in microseconds: kernels/bench/control_overhead.py
+
+The target and the drafter are free, so what is left of a step is what the controller and the memory take. Prints one
+JSON object; `share_of_25_ms` compares with a target forward of 25 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dataplane.speculation.controller import Controller
+from dataplane.speculation.drafters.memory import TenantMemory
+from dataplane.speculation.types import (
+    EMPTY_PROPOSAL,
+    Candidates,
+    SamplingParams,
+    SpeculationPolicy,
+    StepOutcome,
+    StepTiming,
+)
+
+TARGET_SECONDS = 0.025
+
+
+@dataclass(slots=True)
+class Request:
+    """A running sequence (`types.SequenceView`) whose output is known beforehand."""
+
+    tokens: list[int]
+    answer: list[int]
+    slot: int
+    num_prompt_tokens: int
+    project_id: str = "prj"
+    endpoint_id: str = "end"
+    num_logprobs: int | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    speculation: SpeculationPolicy = field(default_factory=lambda: SpeculationPolicy("adaptive", 8, True))
+
+    @property
+    def num_remaining(self) -> int:
+        return self.num_prompt_tokens + len(self.answer) - len(self.tokens)
+
+
+def workload(count: int, *, seed: int = 0) -> list[Request]:
+    """Prompts of 300 tokens; answers of 100 that fill 10 random slots of one of 5 templates."""
+    draw = random.Random(seed)
+    templates = [[draw.randrange(49_152) for _ in range(100)] for _ in range(5)]
+    requests = []
+    for index in range(count):
+        answer = list(draw.choice(templates))
+        for _ in range(10):
+            answer[draw.randrange(100)] = draw.randrange(49_152)
+        prompt = [draw.randrange(2_000) for _ in range(300)]
+        requests.append(Request(prompt, answer, index, len(prompt)))
+    return requests
+
+
+def serve(requests: Sequence[Request], memory: TenantMemory, controller: Controller) -> tuple[int, int, float]:
+    """Run the batch to its end. Returns (steps, tokens, seconds in memory and controller)."""
+    timing = StepTiming(score=TARGET_SECONDS)
+    steps = tokens = 0
+    seconds = 0.0
+    while running := [request for request in requests if request.num_remaining > 0]:
+        started = time.perf_counter()
+        candidates = [
+            Candidates(memory.propose(request, min(8, request.num_remaining - 1)))
+            if request.num_remaining > 1
+            else Candidates()
+            for request in running
+        ]
+        plans = controller.plan(running, candidates)
+        proposals = [
+            candidate.memory.cut(plan.lookahead) if plan.source == "memory" else EMPTY_PROPOSAL
+            for plan, candidate in zip(plans, candidates, strict=True)
+        ]
+        lengths = controller.cut(running, plans, proposals)
+        decided = time.perf_counter()
+        outcomes = []
+        for request, plan, proposal, length in zip(running, plans, proposals, lengths, strict=True):
+            kept = proposal.cut(length)
+            start = len(request.tokens) - request.num_prompt_tokens
+            accepted = 0
+            while accepted < len(kept) and kept.tokens[accepted] == request.answer[start + accepted]:
+                accepted += 1
+            emitted = tuple(request.answer[start : start + accepted + 1])
+            outcomes.append(StepOutcome(kept, accepted, emitted, plan=plan))
+            tokens += len(emitted)
+        observing = time.perf_counter()
+        controller.observe(running, candidates, outcomes, timing)
+        seconds += (decided - started) + (time.perf_counter() - observing)
+        for request, outcome in zip(running, outcomes, strict=True):
+            request.tokens += outcome.new_tokens
+        steps += len(running)
+    started = time.perf_counter()
+    for request in requests:
+        memory.release(request)
+    return steps, tokens, seconds + time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--requests", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=1)
+    arguments = parser.parse_args()
+    memory, controller = TenantMemory(), Controller()
+    requests = workload(arguments.requests)
+    steps = tokens = 0
+    seconds = 0.0
+    for first in range(0, len(requests), arguments.batch):
+        batch_steps, batch_tokens, batch_seconds = serve(requests[first : first + arguments.batch], memory, controller)
+        steps, tokens, seconds = steps + batch_steps, tokens + batch_tokens, seconds + batch_seconds
+    per_step = seconds / steps
+    print(
+        json.dumps(
+            {
+                "batch": arguments.batch,
+                "acceptance_length": round(tokens / steps, 3),
+                "microseconds_per_sequence_step": round(1e6 * per_step, 1),
+                "microseconds_per_token": round(1e6 * seconds / tokens, 1),
+                "share_of_25_ms": round(per_step / TARGET_SECONDS, 5),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
