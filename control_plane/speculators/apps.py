@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SpeculatorsConfig(AppConfig):
+    name = "control_plane.speculators"
+    label = "speculators"

@@ -1,0 +1,147 @@
+"""A project's consent, and the speculator that learns from its traffic: immutable versions, one of them active."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from control_plane.common.ids import TypedIdField
+from control_plane.common.scoping import TenantModel
+from control_plane.common.states import StateEvent, Stateful, state_constraint
+from control_plane.endpoints.models import CatalogueModel
+from control_plane.tenants.models import Organization, Project
+
+MAX_RETENTION_DAYS = 365
+
+
+class TrafficPolicy(TenantModel):
+    """A project's consent. No row means: no consent. `capture` off means that no content leaves a request."""
+
+    tenant_columns = ("organization", "project")
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.OneToOneField(Project, models.PROTECT, primary_key=True, related_name="traffic_policy")
+    capture = models.BooleanField(default=False)
+    sample_rate = models.FloatField(default=1.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
+    retention_days = models.PositiveIntegerField(
+        default=30, validators=[MinValueValidator(1), MaxValueValidator(MAX_RETENTION_DAYS)]
+    )
+    # Traffic that a node recorded up to this moment was deleted; a copy that arrives later is deleted too.
+    erased_before = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(sample_rate__gte=0.0, sample_rate__lte=1.0), name="traffic_policy_sample_rate"
+            ),
+            models.CheckConstraint(
+                condition=Q(retention_days__gte=1, retention_days__lte=MAX_RETENTION_DAYS),
+                name="traffic_policy_retention_days",
+            ),
+        ]
+
+
+class Speculator(TenantModel):
+    """What learns. One for each target model that a project serves; its endpoints share it, other projects never do."""
+
+    tenant_columns = ("organization", "project")
+
+    id = TypedIdField("spk", primary_key=True)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="speculators")
+    model = models.ForeignKey(CatalogueModel, models.PROTECT, related_name="+")
+    # Frozen: no training is scheduled, nothing is promoted by itself. A person still can promote and roll back.
+    frozen = models.BooleanField(default=False)
+    next_number = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "model"], name="speculator_project_model"),
+            models.UniqueConstraint(fields=["project", "id"], name="speculator_project_id"),
+        ]
+
+
+class VersionState(models.TextChoices):
+    UPLOADING = "uploading"
+    VERIFYING = "verifying"
+    CANDIDATE = "candidate"
+    EVALUATING = "evaluating"
+    ELIGIBLE = "eligible"
+    CANARY = "canary"
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    RETIRED = "retired"
+    PURGED = "purged"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+
+
+S = VersionState
+# A version of a training run was evaluated by that run, before it is uploaded: it goes from verifying to eligible.
+VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
+    S.UPLOADING: frozenset({S.VERIFYING, S.REJECTED, S.RETIRED}),
+    S.VERIFYING: frozenset({S.CANDIDATE, S.ELIGIBLE, S.REJECTED, S.QUARANTINED, S.RETIRED}),
+    S.CANDIDATE: frozenset({S.EVALUATING, S.RETIRED}),
+    S.EVALUATING: frozenset({S.ELIGIBLE, S.REJECTED, S.RETIRED}),
+    S.ELIGIBLE: frozenset({S.CANARY, S.ACTIVE, S.QUARANTINED, S.RETIRED}),
+    S.CANARY: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
+    S.ACTIVE: frozenset({S.SUPERSEDED, S.QUARANTINED, S.RETIRED}),
+    S.SUPERSEDED: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
+    S.REJECTED: frozenset({S.RETIRED}),
+    S.QUARANTINED: frozenset({S.RETIRED}),
+    S.RETIRED: frozenset({S.PURGED}),
+    S.PURGED: frozenset(),
+}
+PROMOTABLE = frozenset({S.ELIGIBLE, S.SUPERSEDED})
+
+
+class SpeculatorVersion(Stateful, TenantModel):
+    """An immutable artifact with its evidence. Only its state changes."""
+
+    TRANSITIONS = VERSION_TRANSITIONS
+    tenant_columns = ("organization", "project")
+
+    id = TypedIdField("spv", primary_key=True)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="speculator_versions")
+    speculator = models.ForeignKey(Speculator, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
+    training_run_id = TypedIdField("run", null=True, blank=True)  # the training app is above this one
+    # artifact
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    static_sha256 = models.CharField(max_length=64)
+    artifact_key = models.CharField(max_length=300)
+    manifest_key = models.CharField(max_length=300)
+    manifest_sha256 = models.CharField(max_length=64)
+    # lineage
+    window_start = models.DateTimeField(null=True, blank=True)
+    window_end = models.DateTimeField(null=True, blank=True)
+    sample_count = models.PositiveIntegerField(default=0)
+    consent = models.JSONField(default=dict)
+    # evidence
+    evaluation = models.JSONField(default=dict)
+    gate = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    promoted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            state_constraint(VERSION_TRANSITIONS, name="speculator_version_state"),
+            models.UniqueConstraint(fields=["speculator", "number"], name="speculator_version_number"),
+            models.UniqueConstraint(
+                fields=["speculator"], condition=Q(state="active"), name="speculator_version_one_active"
+            ),
+            models.CheckConstraint(
+                condition=Q(parent__isnull=True) | ~Q(parent=F("id")), name="speculator_version_parent"
+            ),
+        ]
+
+
+class SpeculatorVersionEvent(StateEvent):
+    subject = models.ForeignKey(SpeculatorVersion, models.CASCADE, related_name="events")

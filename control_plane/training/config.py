@@ -1,0 +1,68 @@
+"""The numbers of this app, read from Django's settings where they are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from control_plane.speculators.regression import RegressionPolicy
+from control_plane.training.gate import GatePolicy
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    command: tuple[str, ...]
+    min_records: int  # new records that make a run worth while
+    max_records: int  # the newest so many are learned from
+    heldout_records: int
+    rank: int
+    threads: int
+    max_seconds: int  # of training; the child keeps to it itself
+    wall_seconds: int  # of the whole child: beyond it, it is ended
+    memory_bytes: int
+    lease_seconds: float
+    poll_seconds: float
+    require_network_isolation: bool
+    lookback_days: int  # how late a cut-off node's segment may appear and still be found at once
+    models_dir: Path
+    checkpoints_dir: Path
+    scratch_dir: Path
+
+
+def training_config() -> TrainingConfig:
+    return TrainingConfig(
+        command=tuple(settings.SLIPSTREAM_TRAINING_COMMAND),
+        min_records=settings.SLIPSTREAM_TRAINING_MIN_RECORDS,
+        max_records=settings.SLIPSTREAM_TRAINING_MAX_RECORDS,
+        heldout_records=settings.SLIPSTREAM_TRAINING_HELDOUT_RECORDS,
+        rank=settings.SLIPSTREAM_TRAINING_RANK,
+        threads=settings.SLIPSTREAM_TRAINING_THREADS,
+        max_seconds=settings.SLIPSTREAM_TRAINING_MAX_SECONDS,
+        wall_seconds=settings.SLIPSTREAM_TRAINING_WALL_SECONDS,
+        memory_bytes=settings.SLIPSTREAM_TRAINING_MEMORY_BYTES,
+        lease_seconds=settings.SLIPSTREAM_TRAINING_LEASE_SECONDS,
+        poll_seconds=settings.SLIPSTREAM_TRAINING_POLL_SECONDS,
+        require_network_isolation=settings.SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION,
+        lookback_days=settings.SLIPSTREAM_TRAINING_LOOKBACK_DAYS,
+        models_dir=Path(settings.SLIPSTREAM_MODELS_DIR),
+        checkpoints_dir=Path(settings.SLIPSTREAM_CHECKPOINTS_DIR),
+        scratch_dir=Path(settings.SLIPSTREAM_VAR) / "training",
+    )
+
+
+def gate_policy() -> GatePolicy:
+    return GatePolicy(
+        min_gain=settings.SLIPSTREAM_GATE_MIN_GAIN,
+        confidence=settings.SLIPSTREAM_GATE_CONFIDENCE,
+        min_heldout_records=settings.SLIPSTREAM_GATE_MIN_HELDOUT_RECORDS,
+    )
+
+
+def regression_policy() -> RegressionPolicy:
+    return RegressionPolicy(
+        min_steps=settings.SLIPSTREAM_REGRESSION_MIN_STEPS, max_drop=settings.SLIPSTREAM_REGRESSION_MAX_DROP
+    )

@@ -1,0 +1,114 @@
+"""Who works on a run: a row is claimed by a conditional UPDATE, kept by heartbeats, and lost by silence.
+
+    queued ──claim──> admitted ... publishing ──finish──> succeeded | rejected | skipped | failed | cancelled
+      ^                   │
+      └──── lease lost ───┘   (sweep; after MAX_ATTEMPTS: failed)
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from control_plane.common.states import record_event, transition
+from control_plane.training.models import RunState, TrainingRun
+
+
+class LeaseLost(Exception):
+    """Somebody else owns the run now, or nobody: whatever this worker still does must have no effect."""
+
+
+class Cancelled(Exception):
+    """A person, or a withdrawn consent, asked for the end of the run."""
+
+
+@dataclass(slots=True)
+class Lease:
+    run_id: str
+    project_id: str
+    token: uuid.UUID
+    seconds: float
+    renewed_at: float = field(default_factory=time.monotonic)
+
+    def heartbeat(self, *, phase: str = "", progress: float | None = None, loss: float | None = None) -> None:
+        """Renew. Raises LeaseLost or Cancelled. A database that is away is waited for until the lease has run out."""
+        values: dict[str, Any] = {} if progress is None else {"progress": min(max(progress, 0.0), 1.0), "loss": loss}
+        if phase:
+            values["phase"] = phase
+        try:
+            now = timezone.now()
+            updated = self._row().update(
+                heartbeat_at=now, lease_expires_at=now + timedelta(seconds=self.seconds), **values
+            )
+            cancelled = self._row().filter(cancel_requested_at__isnull=False).exists()
+        except (OperationalError, InterfaceError) as error:
+            close_old_connections()
+            if time.monotonic() - self.renewed_at > self.seconds:
+                raise LeaseLost(self.run_id) from error
+            return
+        if updated != 1:
+            raise LeaseLost(self.run_id)
+        self.renewed_at = time.monotonic()
+        if cancelled:
+            raise Cancelled(self.run_id)
+
+    @transaction.atomic
+    def move(self, to: RunState, *, code: str = "", message: str = "", **values: Any) -> TrainingRun:
+        """Change the run's state as its owner. Raises LeaseLost. A final state, or `queued`, ends the lease."""
+        run = self._row().select_for_update().first()
+        if run is None:
+            raise LeaseLost(self.run_id)
+        return leave_or_keep(run, to, code=code, message=message, **values)
+
+    def _row(self) -> Any:
+        return TrainingRun.objects.filter(project=self.project_id, pk=self.run_id, lease_token=self.token)
+
+
+@transaction.atomic
+def claim(run_id: str, *, seconds: float) -> Lease | None:
+    """Become the run's owner; None if it isn't queued (any more)."""
+    run = TrainingRun.objects.unscoped().filter(pk=run_id, state=RunState.QUEUED).first()
+    if run is None:
+        return None
+    token, now = uuid.uuid4(), timezone.now()
+    claimed = TrainingRun.objects.filter(project=run.project_id, pk=run_id, state=RunState.QUEUED).update(
+        state=RunState.ADMITTED,
+        state_code="claimed",
+        state_message="",
+        state_changed_at=now,
+        lease_token=token,
+        lease_expires_at=now + timedelta(seconds=seconds),
+        heartbeat_at=now,
+        attempts=F("attempts") + 1,
+        started_at=Coalesce(F("started_at"), Now()),
+        phase="",
+        progress=0.0,
+        loss=None,
+    )
+    if claimed != 1:
+        return None
+    run.refresh_from_db()
+    record_event(run, before=RunState.QUEUED, code="claimed", message=f"Attempt {run.attempts}.")
+    return Lease(run_id, run.project_id, token, seconds)
+
+
+def leave_or_keep(
+    run: TrainingRun, to: RunState, *, code: str = "", message: str = "", actor: str = "system", **values: Any
+) -> TrainingRun:
+    """`transition` that also ends the lease when `to` has none."""
+    if to in (RunState.QUEUED, *FINAL):
+        values |= {"lease_token": None, "lease_expires_at": None}
+    if to in FINAL:
+        values["finished_at"] = timezone.now()
+    return transition(run, to, code=code, message=message, actor=actor, **values)
+
+
+FINAL = (RunState.SUCCEEDED, RunState.REJECTED, RunState.SKIPPED, RunState.FAILED, RunState.CANCELLED)
