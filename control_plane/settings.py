@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -91,6 +93,35 @@ SLIPSTREAM_CHECKPOINTS_DIR = Path(os.environ.get("SLIPSTREAM_CHECKPOINTS_DIR", B
 SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_URL", "http://127.0.0.1:8100")
 # A node that has been silent for this long no longer counts as serving.
 SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+# The isolated child; SPEC and OUT are appended.
+SLIPSTREAM_TRAINING_COMMAND = shlex.split(os.environ.get("SLIPSTREAM_TRAINING_COMMAND", "")) or [
+    sys.executable,
+    "-m",
+    "dataplane.training",
+]
+SLIPSTREAM_TRAINING_MIN_RECORDS = int(_number("SLIPSTREAM_TRAINING_MIN_RECORDS", 48))
+SLIPSTREAM_TRAINING_MAX_RECORDS = int(_number("SLIPSTREAM_TRAINING_MAX_RECORDS", 2000))
+SLIPSTREAM_TRAINING_HELDOUT_RECORDS = int(_number("SLIPSTREAM_TRAINING_HELDOUT_RECORDS", 16))
+SLIPSTREAM_TRAINING_RANK = int(_number("SLIPSTREAM_TRAINING_RANK", 16))
+SLIPSTREAM_TRAINING_THREADS = int(_number("SLIPSTREAM_TRAINING_THREADS", 1))
+SLIPSTREAM_TRAINING_MAX_SECONDS = int(_number("SLIPSTREAM_TRAINING_MAX_SECONDS", 300))
+SLIPSTREAM_TRAINING_WALL_SECONDS = int(_number("SLIPSTREAM_TRAINING_WALL_SECONDS", 1800))
+SLIPSTREAM_TRAINING_MEMORY_BYTES = int(_number("SLIPSTREAM_TRAINING_MEMORY_BYTES", 16 << 30))
+SLIPSTREAM_TRAINING_LEASE_SECONDS = _number("SLIPSTREAM_TRAINING_LEASE_SECONDS", 30)
+SLIPSTREAM_TRAINING_POLL_SECONDS = _number("SLIPSTREAM_TRAINING_POLL_SECONDS", 1)
+SLIPSTREAM_TRAINING_LOOKBACK_DAYS = int(_number("SLIPSTREAM_TRAINING_LOOKBACK_DAYS", 3))
+# Refuse to train where the kernel can't cut the child off from the network.
+SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION = _flag("SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION", default=False)
+# A candidate goes live if its gain is above this with this confidence.
+SLIPSTREAM_GATE_MIN_GAIN = _number("SLIPSTREAM_GATE_MIN_GAIN", 0.02)
+SLIPSTREAM_GATE_CONFIDENCE = _number("SLIPSTREAM_GATE_CONFIDENCE", 0.95)
+SLIPSTREAM_GATE_MIN_HELDOUT_RECORDS = int(_number("SLIPSTREAM_GATE_MIN_HELDOUT_RECORDS", 4))
+# An active version is rolled back if it serves clearly below its evaluation.
+SLIPSTREAM_REGRESSION_MIN_STEPS = int(_number("SLIPSTREAM_REGRESSION_MIN_STEPS", 400))
+SLIPSTREAM_REGRESSION_MAX_DROP = _number("SLIPSTREAM_REGRESSION_MAX_DROP", 0.15)
 
 # ------------------------------------------------------------------------------------------------------------- Django
 

@@ -9,7 +9,7 @@ Errors:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -108,7 +108,7 @@ class ObjectStore:
         with _errors(key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
-    def delete_many(self, keys: list[str]) -> None:
+    def delete_many(self, keys: Sequence[str]) -> None:
         """Delete all `keys`, or raise with the first that could not be deleted."""
         for start in range(0, len(keys), DELETE_BATCH):
             batch = [{"Key": key} for key in keys[start : start + DELETE_BATCH]]

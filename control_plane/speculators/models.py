@@ -134,6 +134,8 @@ class SpeculatorVersion(Stateful, TenantModel):
         constraints = [
             state_constraint(VERSION_TRANSITIONS, name="speculator_version_state"),
             models.UniqueConstraint(fields=["speculator", "number"], name="speculator_version_number"),
+            # The target of composite foreign keys: parents and runs can't name another speculator's version.
+            models.UniqueConstraint(fields=["speculator", "id"], name="speculator_version_speculator_id"),
             models.UniqueConstraint(
                 fields=["speculator"], condition=Q(state="active"), name="speculator_version_one_active"
             ),

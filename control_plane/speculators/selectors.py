@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from django.db.models import Prefetch, QuerySet
 
-from control_plane.common.errors import NotFound
 from control_plane.endpoints.models import Endpoint
-from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
+from control_plane.speculators.models import (
+    Speculator,
+    SpeculatorVersion,
+    SpeculatorVersionEvent,
+    TrafficPolicy,
+    VersionState,
+)
 from control_plane.tenants.models import Project
+from control_plane.tenants.principal import Principal
+from control_plane.tenants.selectors import one_or_404
+from control_plane.tenants.selectors import project as find_project
 from dataplane import contracts
 
 
@@ -21,9 +29,7 @@ def traffic_policy_of(project: Project) -> contracts.TrafficPolicy:
 def traffic_policies(project_ids: Iterable[str]) -> dict[str, contracts.TrafficPolicy]:
     """Consent of many projects in one query; projects without a row are absent."""
     rows = TrafficPolicy.objects.filter(project__in=list(project_ids))
-    return {
-        row.project_id: contracts.TrafficPolicy(row.capture, row.sample_rate, row.retention_days) for row in rows
-    }
+    return {row.project_id: contracts.TrafficPolicy(row.capture, row.sample_rate, row.retention_days) for row in rows}
 
 
 def active_version_ref(endpoint: Endpoint) -> contracts.SpeculatorRef | None:
@@ -33,9 +39,9 @@ def active_version_ref(endpoint: Endpoint) -> contracts.SpeculatorRef | None:
 
 def active_version_refs(project_ids: Iterable[str]) -> dict[tuple[str, str], contracts.SpeculatorRef]:
     """Active versions by (project id, target model id), in one query."""
-    rows = SpeculatorVersion.objects.filter(
-        project__in=list(project_ids), state=VersionState.ACTIVE
-    ).select_related("speculator")
+    rows = SpeculatorVersion.objects.filter(project__in=list(project_ids), state=VersionState.ACTIVE).select_related(
+        "speculator"
+    )
     return {
         (row.project_id, row.speculator.model_id): contracts.SpeculatorRef(
             speculator_id=row.speculator_id,
@@ -54,31 +60,48 @@ def active_version(speculator: Speculator) -> SpeculatorVersion | None:
     ).first()
 
 
-def speculators(organization_ids: Sequence[str]) -> QuerySet[Speculator]:
-    """Speculators of these organizations, each with its active version at `active_versions`."""
+def traffic_policy(principal: Principal, project_id: str, permission: str = "traffic_policy:read") -> TrafficPolicy:
+    """The project's policy; the unsaved default if it never set one. Raises NotFound, Forbidden."""
+    project = find_project(principal, project_id, "project:read")
+    principal.require(permission, project.organization_id)
+    found = TrafficPolicy.objects.filter(project=project).first()
+    return found or TrafficPolicy(project=project, organization_id=project.organization_id)
+
+
+def speculators(principal: Principal, *, project_id: str | None = None) -> QuerySet[Speculator]:
+    """Each with its active version (or nothing) in the list `active_versions`."""
     active = SpeculatorVersion.objects.unscoped().filter(state=VersionState.ACTIVE)
-    return (
-        Speculator.objects.filter(organization__in=organization_ids)
-        .select_related("project")
-        .prefetch_related(Prefetch("versions", queryset=active, to_attr="active_versions"))
+    rows = Speculator.objects.filter(organization__in=principal.organizations_with("speculator:read"))
+    rows = rows.prefetch_related(Prefetch("versions", queryset=active, to_attr="active_versions"))
+    return rows if project_id is None else rows.filter(project_id=project_id)
+
+
+def speculator(principal: Principal, speculator_id: str, permission: str = "speculator:read") -> Speculator:
+    """Raises NotFound outside of the principal's organizations, Forbidden without the permission."""
+    active = SpeculatorVersion.objects.unscoped().filter(state=VersionState.ACTIVE)
+    rows = Speculator.objects.filter(organization__in=principal.organization_ids)
+    found = one_or_404(
+        rows.prefetch_related(Prefetch("versions", queryset=active, to_attr="active_versions")), speculator_id
     )
-
-
-def find_speculator(speculator_id: str, organization_ids: Sequence[str]) -> Speculator:
-    """Raises NotFound, also for another tenant's."""
-    found = speculators(organization_ids).filter(pk=speculator_id).first()
-    if found is None:
-        raise NotFound()
+    principal.require(permission, found.organization_id)
     return found
 
 
-def versions(organization_ids: Sequence[str]) -> QuerySet[SpeculatorVersion]:
-    return SpeculatorVersion.objects.filter(organization__in=organization_ids).select_related("speculator", "parent")
+def versions(
+    principal: Principal, *, project_id: str | None = None, speculator_id: str | None = None, state: str | None = None
+) -> QuerySet[SpeculatorVersion]:
+    rows = SpeculatorVersion.objects.filter(organization__in=principal.organizations_with("speculator:read"))
+    wanted = {"project_id": project_id, "speculator_id": speculator_id, "state": state}
+    return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
 
 
-def find_version(version_id: str, organization_ids: Sequence[str]) -> SpeculatorVersion:
-    """Raises NotFound, also for another tenant's."""
-    found = versions(organization_ids).filter(pk=version_id).first()
-    if found is None:
-        raise NotFound()
+def version(principal: Principal, version_id: str, permission: str = "speculator:read") -> SpeculatorVersion:
+    """Raises NotFound outside of the principal's organizations, Forbidden without the permission."""
+    rows = SpeculatorVersion.objects.filter(organization__in=principal.organization_ids)
+    found = one_or_404(rows.select_related("speculator"), version_id)
+    principal.require(permission, found.organization_id)
     return found
+
+
+def events_of(version: SpeculatorVersion) -> QuerySet[SpeculatorVersionEvent]:
+    return SpeculatorVersionEvent.objects.filter(subject=version).order_by("-id")

@@ -1,7 +1,7 @@
 """Consent, and which version serves. All writes of this app.
 
-Locks are taken in one order: the speculator, then its versions. Everything that nodes must know bumps the project's
-snapshot generation in the same transaction.
+Locks are taken in one order: the speculator, its versions, the snapshot generation, the audit chain. Everything that
+nodes must know bumps the project's generation in the same transaction.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def set_traffic_policy(
     for name, value in wanted.items():
         setattr(policy, name, value)
     policy.save()
+    bump_generation(project.id)
     audit.record(
         project.organization_id,
         actor=actor,
@@ -73,7 +74,6 @@ def set_traffic_policy(
         changes=changes,
         request_id=request_id,
     )
-    bump_generation(project.id)
     return policy
 
 
@@ -279,8 +279,8 @@ def _changed(
     changes: dict[str, Any] = {"active_version": [before and before.id, after and after.id]}
     if message:
         changes["reason"] = message
-    _audit(speculator, actor, action, changes, request_id)
     bump_generation(speculator.project_id)
+    _audit(speculator, actor, action, changes, request_id)
 
 
 def _audit(

@@ -1,8 +1,8 @@
 """Who works on a run: a row is claimed by a conditional UPDATE, kept by heartbeats, and lost by silence.
 
-    queued ──claim──> admitted ... publishing ──finish──> succeeded | rejected | skipped | failed | cancelled
-      ^                   │
-      └──── lease lost ───┘   (sweep; after MAX_ATTEMPTS: failed)
+queued ──claim──> admitted ... publishing ──finish──> succeeded | rejected | skipped | failed | cancelled
+  ^                   │
+  └──── lease lost ───┘   (sweep; after MAX_ATTEMPTS: failed)
 """
 
 from __future__ import annotations

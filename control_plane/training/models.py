@@ -114,7 +114,9 @@ class TrainingRun(Stateful, TenantModel):
             ),
         ]
         indexes = [
-            models.Index(fields=["lease_expires_at"], condition=Q(lease_token__isnull=False), name="training_run_leased")
+            models.Index(
+                fields=["lease_expires_at"], condition=Q(lease_token__isnull=False), name="training_run_leased"
+            )
         ]
 
 

@@ -102,7 +102,10 @@ def copy_records(source: Path, destination: Path, *, project_id: str, model: str
 def _lines(source: Path) -> Iterator[bytes]:
     total = 0
     try:
-        with source.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as raw:
+        with (
+            source.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as raw,
+        ):
             stream = io.BufferedReader(raw, 1 << 16)
             while line := stream.readline(MAX_LINE_BYTES):
                 total += len(line)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, Max, OuterRef, Subquery, Sum
+from django.db.models import Exists, F, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
-from control_plane.common.states import record_event
+from control_plane.common.states import record_event, transition
 from control_plane.endpoints.models import Endpoint, SpeculationWindow
 from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
 from control_plane.speculators.regression import LiveCounters, RegressionPolicy, judge, total
@@ -31,6 +32,7 @@ from control_plane.training.segments import (
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_DOUBLINGS = 3
+UPLOAD_ALLOWANCE = timedelta(minutes=15)
 REGRESSION_WINDOW = timedelta(minutes=15)
 
 
@@ -46,9 +48,7 @@ def discover_segments(policy: TrafficPolicy, store: ObjectStore, *, lookback_day
     prefix = traffic_prefix(policy.project_id)
     after = listing_start(policy.project_id, today=timezone.now().date(), lookback_days=lookback_days)
     found = [info.key for info in store.list(prefix, after=after)]
-    known = set(
-        TrafficSegment.objects.filter(project=policy.project_id, key__in=found).values_list("key", flat=True)
-    )
+    known = set(TrafficSegment.objects.filter(project=policy.project_id, key__in=found).values_list("key", flat=True))
     created = 0
     for key in found:
         if key in known:
@@ -129,9 +129,9 @@ def nudge(run_id: str) -> None:
     transaction.on_commit(lambda: _send(execute_run, run_id))
 
 
-def _send(task: object, argument: str) -> None:
+def _send(task: Any, argument: str) -> None:
     try:
-        task.delay(argument)  # type: ignore[attr-defined]
+        task.delay(argument)
     except OSError as error:  # kombu's connection errors: the broker is away
         logger.warning("could not nudge %s: %s", argument, error)
 
@@ -175,6 +175,7 @@ def schedule_runs(config: TrainingConfig) -> list[TrainingRun]:
         .order_by(F("last_run_at").asc(nulls_first=True))
     )
     started = []
+    speculator: Any
     for speculator in due:
         if speculator.new_records >= config.min_records << min(_fruitless(speculator), MAX_BACKOFF_DOUBLINGS):
             try:
@@ -228,6 +229,11 @@ def sweep() -> list[str]:
             else:
                 message = f"The worker went silent in {run.state}; attempt {run.attempts} of {MAX_ATTEMPTS}."
                 leave_or_keep(run, RunState.QUEUED, code="lease_lost", message=message)
+    abandoned = SpeculatorVersion.objects.unscoped().filter(
+        state__in=(VersionState.UPLOADING, VersionState.VERIFYING), created_at__lt=now - UPLOAD_ALLOWANCE
+    )
+    for version in abandoned:
+        transition(version, VersionState.REJECTED, code="upload_abandoned", message="Its run ended during the upload.")
     waiting = TrainingRun.objects.unscoped().filter(state=RunState.QUEUED).order_by("state_changed_at")
     return list(waiting.values_list("id", flat=True))
 
@@ -256,15 +262,13 @@ def watch_regressions(policy: RegressionPolicy) -> list[SpeculatorVersion]:
         if not verdict.regressed:
             continue
         try:
-            rollback(
-                version.speculator, actor=SYSTEM, message=verdict.reason, quarantine=True, expected=version
-            )
+            rollback(version.speculator, actor=SYSTEM, message=verdict.reason, quarantine=True, expected=version)
         except Conflict:
             continue  # somebody changed it meanwhile
         fallen.append(version)
     return fallen
 
 
-def _counters(windows: object) -> LiveCounters:
-    rows = windows.values_list("steps", "accepted", "per_position_accepted")  # type: ignore[attr-defined]
+def _counters(windows: QuerySet[SpeculationWindow]) -> LiveCounters:
+    rows = windows.values_list("steps", "accepted", "per_position_accepted")
     return total(LiveCounters(steps, accepted, tuple(positions)) for steps, accepted, positions in rows)

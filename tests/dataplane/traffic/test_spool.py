@@ -151,9 +151,7 @@ def test_whichever_io_call_fails_every_event_is_kept_once_with_gapless_numbers(
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(min_value=0, max_value=4000), events=st.integers(min_value=1, max_value=6))
-def test_a_torn_tail_costs_only_the_torn_event(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, events: int
-) -> None:
+def test_a_torn_tail_costs_only_the_torn_event(tmp_path_factory: pytest.TempPathFactory, cut: int, events: int) -> None:
     folder = tmp_path_factory.mktemp("spool")
     spool = UsageSpool(folder, "a")
     for number in range(events):

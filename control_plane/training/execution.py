@@ -1,0 +1,305 @@
+"""One training run, from claim to promotion, in the worker process; everything that needs torch is in the child.
+
+queued -> admitted -> preparing -> running -> evaluating -> publishing -> succeeded
+                                      └──────────┴── gate ──> rejected | skipped
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from control_plane.common.object_store import ObjectStore, ObjectStoreError
+from control_plane.speculators.models import SpeculatorVersion, TrafficPolicy
+from control_plane.speculators.selectors import active_version
+from control_plane.training.child import Child, ChildLimits, clean_environment, describe_exit
+from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig
+from control_plane.training.gate import GatePolicy, decide
+from control_plane.training.inputs import Inputs, choose_inputs
+from control_plane.training.lease import Cancelled, Lease, LeaseLost, claim
+from control_plane.training.models import LEASED, RunState, TrainingRun
+from control_plane.training.publishing import PublishingError, publish
+from control_plane.training.segments import SegmentError, copy_records
+from dataplane.contracts import (
+    ContractError,
+    TrainingProgress,
+    TrainingReport,
+    TrainingSpec,
+    canonical_json,
+    from_dict,
+    to_dict,
+)
+
+logger = logging.getLogger(__name__)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAX_REPORT_BYTES = 4 << 20
+
+
+class RunFailed(Exception):
+    """The attempt failed. `permanent`: another one would fail in the same way."""
+
+    def __init__(self, code: str, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.permanent = permanent
+
+
+def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
+    """Claim the run and see it through.
+
+    1. claim by a conditional UPDATE; nothing to do if another worker was first
+    2. freeze the input: the project's consented segments, the newest held out
+    3. download them, and only this project's records of this model, into a scratch folder
+    4. run the child, copying its progress into the row: that is the heartbeat
+    5. let the gate decide on its report
+    6. publish, promote and bump the generation in one transaction with the run's success
+
+    A lost lease makes the rest have no effect. A failed attempt is queued again, up to MAX_ATTEMPTS.
+    """
+    lease = claim(run_id, seconds=config.lease_seconds)
+    if lease is None:
+        return
+    try:
+        with _scratch(config.scratch_dir, lease) as scratch:
+            _attempt(lease, scratch, store=store, config=config, gate=gate)
+    except LeaseLost:
+        logger.warning("run %s: the lease was lost; this attempt has no effect", run_id)
+    except Cancelled:
+        _leave(lease, RunState.CANCELLED, code="cancelled", message="Cancelled on request or for lack of consent.")
+    except RunFailed as error:
+        _fail(lease, error)
+    except ObjectStoreError as error:
+        _fail(lease, RunFailed("object_store", f"The object store failed: {error}", permanent=not error.retryable))
+    except Exception as error:
+        logger.exception("run %s failed", run_id)
+        _fail(lease, RunFailed("internal_error", f"Internal error: {error!r}", permanent=False))
+
+
+def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
+    run = _freeze(lease, config)
+    inputs = Inputs.from_dict(run.inputs)
+    spec = _materialize(run, inputs, lease, scratch, store=store, config=config)
+    if not spec.train_segments:
+        message = "Skipped: there is no consented traffic of this model to learn from."
+        lease.move(RunState.SKIPPED, code="no_traffic", message=message)
+        return
+    report = _train(lease, spec, scratch, config=config)
+    decision = decide(report, gate)
+    evidence = {"report": to_dict(report), "gate": to_dict(decision), "phase": "done", "progress": 1.0}
+    if not decision.accept:
+        state = RunState.SKIPPED if decision.outcome == "skipped" else RunState.REJECTED
+        lease.move(state, code=decision.code, message=decision.reason, **evidence)
+        return
+    run = lease.move(RunState.PUBLISHING, code=decision.code, message=decision.reason, **evidence)
+    try:
+        publish(run, lease, report=report, decision=decision, delta=scratch / "out" / "delta.safetensors", store=store)
+    except PublishingError as error:
+        raise RunFailed(error.code, str(error), permanent=True) from error
+
+
+def _freeze(lease: Lease, config: TrainingConfig) -> TrainingRun:
+    """Decide on the input once: a later attempt at the same run learns from the same traffic."""
+    run = TrainingRun.objects.select_related("speculator__model").get(project=lease.project_id, pk=lease.run_id)
+    policy = TrafficPolicy.objects.filter(project=lease.project_id).first()
+    if policy is None or not policy.capture:
+        raise Cancelled(lease.run_id)
+    if run.inputs:
+        return lease.move(RunState.PREPARING, code="inputs_kept")
+    inputs, last_segment_id = choose_inputs(
+        lease.project_id, max_records=config.max_records, heldout_records=config.heldout_records
+    )
+    return lease.move(
+        RunState.PREPARING,
+        code="inputs_frozen",
+        message=f"{inputs.records} records in {len(inputs.train)} + {len(inputs.heldout)} segments.",
+        inputs=inputs.to_dict(),
+        last_segment_id=last_segment_id,
+        consent={
+            "capture": policy.capture,
+            "sample_rate": policy.sample_rate,
+            "retention_days": policy.retention_days,
+            "policy_updated_at": policy.updated_at.isoformat(),
+        },
+        incumbent=active_version(run.speculator),
+    )
+
+
+def _materialize(
+    run: TrainingRun, inputs: Inputs, lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig
+) -> TrainingSpec:
+    """Bring everything that the child needs into the scratch folder."""
+    model = run.speculator.model
+
+    def copy(keys: tuple[str, ...], name: str) -> tuple[str, ...]:
+        folder = scratch / name
+        folder.mkdir()
+        paths = []
+        for index, key in enumerate(keys):
+            lease.heartbeat(phase="preparing")
+            raw, path = scratch / "download", folder / f"{index:06d}.jsonl.zst"
+            store.download(key, raw)
+            try:
+                count = copy_records(raw, path, project_id=run.project_id, model=model.id)
+            except SegmentError as error:
+                logger.warning("run %s: segment %s left out: %s", run.id, key, error)
+                continue
+            finally:
+                raw.unlink(missing_ok=True)
+            if count.dropped:
+                logger.warning("run %s: %d records of %s are not this run's", run.id, count.dropped, key)
+            if count.kept:
+                paths.append(str(path))
+        return tuple(paths)
+
+    target, static = config.models_dir / model.folder, config.checkpoints_dir / (model.static_checkpoint or model.id)
+    for path, what in ((target, "target model"), (static, "static speculator")):
+        if not path.is_dir():
+            raise RunFailed("missing_model", f"The {what} of {model.id} is not on this worker.", permanent=True)
+    return TrainingSpec(
+        training_run_id=run.id,
+        project_id=run.project_id,
+        target_path=str(target.resolve()),
+        static_path=str(static.resolve()),
+        train_segments=copy(inputs.train, "train"),
+        heldout_segments=copy(inputs.heldout, "heldout"),
+        incumbent_path=_fetch_incumbent(run.incumbent, scratch, store),
+        rank=config.rank,
+        max_seconds=config.max_seconds,
+        max_records=config.max_records,
+        heldout_records=config.heldout_records,
+        threads=config.threads,
+    )
+
+
+def _fetch_incumbent(version: SpeculatorVersion | None, scratch: Path, store: ObjectStore) -> str | None:
+    if version is None:
+        return None
+    path = scratch / "incumbent.safetensors"
+    store.download(version.artifact_key, path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
+        raise RunFailed("incumbent_damaged", f"The artifact of version {version.number} is damaged.", permanent=True)
+    return str(path)
+
+
+def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingConfig) -> TrainingReport:
+    """Run the child to its end, one heartbeat per poll."""
+    spec_path, out = scratch / "spec.json", scratch / "out"
+    out.mkdir()
+    spec_path.write_bytes(canonical_json(spec))
+    lease.move(RunState.RUNNING, code="child_started")
+    child = Child(
+        [*config.command, str(spec_path), str(out)],
+        scratch=scratch,
+        environment=clean_environment(
+            scratch=scratch, python_path=[REPOSITORY, REPOSITORY / "kernels"], threads=config.threads
+        ),
+        limits=ChildLimits(
+            cpu_seconds=config.wall_seconds * config.threads,
+            memory_bytes=config.memory_bytes,
+            require_network_isolation=config.require_network_isolation,
+        ),
+    )
+    try:
+        status = _watch(lease, child, out / "progress.json", config)
+        if status != 0:
+            last_line = (child.stderr_tail().splitlines() or [""])[-1]
+            message = f"The training process {describe_exit(status)}. {last_line}".strip()
+            raise RunFailed("child_failed", message, permanent=status > 0)
+    finally:
+        child.kill()
+    return _read_report(out / "report.json", spec)
+
+
+def _watch(lease: Lease, child: Child, progress_path: Path, config: TrainingConfig) -> int:
+    deadline, evaluating = time.monotonic() + config.wall_seconds, False
+    while True:
+        status = child.poll()
+        progress = _read_progress(progress_path)
+        if progress is None:
+            lease.heartbeat()
+        else:
+            lease.heartbeat(phase=progress.phase, progress=progress.fraction, loss=progress.loss)
+            if progress.phase == "evaluating" and not evaluating:
+                evaluating = True
+                lease.move(RunState.EVALUATING, code="replaying_heldout")
+        if status is not None:
+            return status
+        if time.monotonic() > deadline:
+            raise RunFailed("child_timeout", f"No result after {config.wall_seconds} s.", permanent=False)
+        time.sleep(config.poll_seconds)
+
+
+def _read_progress(path: Path) -> TrainingProgress | None:
+    """The child's newest progress; None if there is none that makes sense (it is untrusted, and only shown)."""
+    try:
+        return from_dict(TrainingProgress, _read_json(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _read_report(path: Path, spec: TrainingSpec) -> TrainingReport:
+    try:
+        report = from_dict(TrainingReport, _read_json(path))
+    except (OSError, ValueError) as error:
+        raise RunFailed(
+            "bad_report", f"The training process left no readable report: {error}", permanent=True
+        ) from error
+    if report.training_run_id != spec.training_run_id:
+        raise RunFailed("bad_report", "The report is another run's.", permanent=True)
+    return report
+
+
+def _read_json(path: Path) -> Any:
+    def no_constant(name: str) -> None:
+        raise ContractError(path.name, f"{name} is not a JSON number")
+
+    if path.stat().st_size > MAX_REPORT_BYTES:
+        raise ContractError(path.name, f"is larger than {MAX_REPORT_BYTES} bytes")
+    return json.loads(path.read_bytes(), parse_constant=no_constant)
+
+
+def _fail(lease: Lease, error: RunFailed) -> None:
+    """Queue another attempt, or give up where people see it."""
+    run = TrainingRun.objects.filter(project=lease.project_id, pk=lease.run_id).first()
+    if run is None:
+        return
+    if error.permanent or run.attempts >= MAX_ATTEMPTS:
+        _leave(lease, RunState.FAILED, code=error.code, message=str(error))
+    else:
+        _leave(lease, RunState.QUEUED, code=error.code, message=str(error))
+
+
+def _leave(lease: Lease, to: RunState, *, code: str, message: str) -> None:
+    try:
+        lease.move(to, code=code, message=message)
+    except LeaseLost:
+        logger.warning("run %s: the lease was lost before it could become %s", lease.run_id, to)
+
+
+@contextmanager
+def _scratch(root: Path, lease: Lease) -> Iterator[Path]:
+    """A folder of this attempt, gone afterwards. What a killed worker left behind on this machine goes first."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for stale in root.iterdir():
+        run_id = stale.name.partition(".")[0]
+        busy = TrainingRun.objects.unscoped().filter(id__in=_ids(run_id), state__in=LEASED).exclude(pk=lease.run_id)
+        if not busy.exists():
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = root / f"{lease.run_id}.{lease.token.hex}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ids(name: str) -> list[str]:
+    return [name] if name.startswith("run_") and len(name) == 30 else []

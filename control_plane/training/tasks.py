@@ -1,0 +1,57 @@
+"""Celery's entry points. Each is idempotent and takes ids; the rows in Postgres say what is true."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from control_plane.common.object_store import ObjectStoreError, object_store
+from control_plane.common.tasks import BaseTask
+from control_plane.speculators.models import TrafficPolicy
+from control_plane.training import erasure, services
+from control_plane.training.config import gate_policy, regression_policy, training_config
+from control_plane.training.execution import execute
+
+logger = logging.getLogger(__name__)
+
+RUN_QUEUE = "training"  # runs take minutes: they have workers of their own
+
+
+@shared_task(base=BaseTask, name="training.execute_run", queue=RUN_QUEUE)
+def execute_run(run_id: str) -> None:
+    execute(run_id, store=object_store(), config=training_config(), gate=gate_policy())
+
+
+@shared_task(base=BaseTask, name="training.discover_segments")
+def discover_segments() -> None:
+    """Find new traffic, then queue the runs that it makes due."""
+    config, store = training_config(), object_store()
+    for policy in TrafficPolicy.objects.unscoped().filter(capture=True):
+        try:
+            services.discover_segments(policy, store, lookback_days=config.lookback_days)
+        except ObjectStoreError as error:
+            logger.warning("traffic of %s could not be listed: %s", policy.project_id, error)
+    services.schedule_runs(config)
+
+
+@shared_task(base=BaseTask, name="training.sweep")
+def sweep() -> None:
+    """Take up what got lost: leases, nudges, erasures."""
+    for run_id in services.sweep():
+        execute_run.apply_async([run_id], expires=30)
+    erasure.finish_open(object_store())
+
+
+@shared_task(base=BaseTask, name="training.watch_regressions")
+def watch_regressions() -> None:
+    services.watch_regressions(regression_policy())
+
+
+@shared_task(base=BaseTask, name="training.enforce_retention")
+def enforce_retention() -> None:
+    for policy in TrafficPolicy.objects.unscoped():
+        try:
+            services.enforce_retention(policy, object_store())
+        except ObjectStoreError as error:
+            logger.warning("retention of %s is late: %s", policy.project_id, error)
