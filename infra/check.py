@@ -20,7 +20,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         schema = Path(scratch) / "openapi.yaml"
         checks: dict[str, list[str | Path]] = {
-            "layers (import-linter)": [_TOOLS / "lint-imports", "--no-timing"],
+            "layers (import-linter)": [_TOOLS / "lint-imports", "--no-logo"],
             "types (mypy, strict)": [_TOOLS / "mypy"],
             "types (mypy, Django)": [_TOOLS / "mypy", "--config-file", "infra/mypy-django.ini", "control_plane", "web"],
             "style (ruff check)": [_TOOLS / "ruff", "check"],
