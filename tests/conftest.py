@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import django
 import pytest
 
 from infra.local.postgres import OWNER_ROLE, RUNTIME_ROLE, Postgres
@@ -43,6 +44,7 @@ os.environ.update(
 )
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "2")
+django.setup()
 
 
 @pytest.fixture(scope="session")
