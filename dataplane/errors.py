@@ -1,18 +1,19 @@
 """Errors that a node's clients see, in OpenAI's form.
 
-    ApiError                      status, type, code, param; retry_after in seconds where waiting helps
-    ├── InvalidRequest            400  the client must change the request; `param` names the field
-    ├── AuthenticationFailed      401
-    ├── NotFound                  404  absent, or another tenant's: indistinguishable
-    ├── MethodNotAllowed          405
-    ├── BodyTooLarge              413
-    ├── RateLimited               429
-    ├── EngineFailed              500
-    └── Unavailable               503  this node can't serve now
+ApiError                      status, type, code, param; retry_after in seconds where waiting helps
+├── InvalidRequest            400  the client must change the request; `param` names the field
+├── AuthenticationFailed      401
+├── NotFound                  404  absent, or another tenant's: indistinguishable
+├── MethodNotAllowed          405
+├── BodyTooLarge              413
+├── RateLimited               429
+├── EngineFailed              500
+└── Unavailable               503  this node can't serve now
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -30,12 +31,14 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code if code is not None else self.code
         self.retry_after = retry_after
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from dataplane.config import ObjectStoreConfig
 
@@ -35,7 +35,6 @@ class S3Bucket:
         from botocore.exceptions import BotoCoreError, ClientError
 
         self._errors: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-        self._client_error: type[Any] = ClientError
         self._bucket = config.bucket
         self._client = boto3.client(
             "s3",
@@ -52,8 +51,8 @@ class S3Bucket:
             with response["Body"] as body:
                 data = bytes(body.read(max_bytes + 1))
         except self._errors as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"] if self._is_answer(error) else 0
-            raise ObjectStoreError(f"{key}: {error}", permanent=status == 404) from error
+            answer = getattr(error, "response", {}).get("ResponseMetadata", {})  # absent when there was no answer
+            raise ObjectStoreError(f"{key}: {error}", permanent=answer.get("HTTPStatusCode") == 404) from error
         if len(data) > max_bytes:
             raise ObjectStoreError(f"{key} is larger than {max_bytes} bytes", permanent=True)
         return data
@@ -67,6 +66,3 @@ class S3Bucket:
 
     def close(self) -> None:
         self._client.close()
-
-    def _is_answer(self, error: Any) -> bool:
-        return isinstance(error, self._client_error)

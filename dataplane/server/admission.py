@@ -12,7 +12,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -108,6 +108,16 @@ class LimitState:
     reset_seconds: float
 
 
+def limit_headers(states: Mapping[str, LimitState]) -> dict[str, str]:
+    """OpenAI's x-ratelimit headers."""
+    headers = {}
+    for name, state in states.items():
+        headers[f"x-ratelimit-limit-{name}"] = str(state.limit)
+        headers[f"x-ratelimit-remaining-{name}"] = str(state.remaining)
+        headers[f"x-ratelimit-reset-{name}"] = f"{state.reset_seconds:.3f}s"
+    return headers
+
+
 class _Bucket:
     """A token bucket: `per_minute` at once, refilled evenly over a minute. It may go into debt."""
 
@@ -161,6 +171,7 @@ class RateLimiter:
                     f"The project runs {running} requests, its limit of concurrent requests.",
                     code="concurrency_limit_exceeded",
                     retry_after=1.0,
+                    headers=limit_headers(self._states(project_id)),
                 )
             for name, bucket, amount in (("requests", requests, 1), ("tokens", tokens, prompt_tokens)):
                 wait = bucket.wait_seconds(amount) if bucket else 0.0
@@ -168,6 +179,7 @@ class RateLimiter:
                     raise RateLimited(
                         f"The project's limit of {bucket.per_minute} {name} per minute is reached.",
                         retry_after=min(wait, 60.0),
+                        headers=limit_headers(self._states(project_id)),
                     )
             if requests:
                 requests.level -= 1

@@ -1,10 +1,10 @@
 """The node's side of the internal API: four calls, all of them safe to repeat.
 
-    POST /internal/v1/nodes/register       {registration_token, boot_id, name, engine, model, model_sha256, address}
-                                           -> {node_id, credential}
-    GET  /internal/v1/nodes/{id}/snapshot  If-None-Match: "<generation>" -> 200 Snapshot | 304
-    POST /internal/v1/nodes/{id}/usage     {events: [SequencedUsage]} -> {acknowledged: {boot_id: seq}}
-    POST /internal/v1/nodes/{id}/status    NodeStatus -> 2xx
+POST /internal/v1/nodes/register       {registration_token, boot_id, name, engine, model, model_sha256, address}
+                                       -> {node_id, credential}
+GET  /internal/v1/nodes/{id}/snapshot  If-None-Match: "<generation>" -> 200 Snapshot | 304
+POST /internal/v1/nodes/{id}/usage     {events: [SequencedUsage]} -> {acknowledged: {boot_id: seq}}
+POST /internal/v1/nodes/{id}/status    NodeStatus -> 2xx
 """
 
 from __future__ import annotations

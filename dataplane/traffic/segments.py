@@ -62,6 +62,7 @@ class TrafficSegments:
         *,
         node_id: Callable[[], str],
         boot_id: str,
+        is_sensitive: Callable[[TrafficRecord], bool] = lambda record: False,
         roll_seconds: float = 15.0,
         roll_bytes: int = 4 << 20,
         cap_bytes: int = 256 << 20,
@@ -74,6 +75,7 @@ class TrafficSegments:
             path.mkdir(parents=True, exist_ok=True)
         self._node_id = node_id
         self._boot_id = boot_id
+        self._is_sensitive = is_sensitive
         self._roll_seconds = roll_seconds
         self._roll_bytes = roll_bytes
         self._cap_bytes = cap_bytes
@@ -83,6 +85,7 @@ class TrafficSegments:
         self._sequence = 0
         self._dropped = 0
         self._dropped_lock = threading.Lock()
+        self.num_screened = 0  # records that were not kept because they looked sensitive
 
     @property
     def num_dropped(self) -> int:
@@ -120,7 +123,10 @@ class TrafficSegments:
         batch = self._take(wait_seconds)
         try:
             for record in batch:
-                self._write(record)
+                if self._is_sensitive(record):
+                    self.num_screened += 1
+                else:
+                    self._write(record)
             now = self._clock()
             for segment in list(self._open.values()):
                 if segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds:

@@ -160,9 +160,7 @@ class UsageSpool:
         if self._fd is None:
             self._fd = self._open_file()
         first = self._next_seq
-        data = b"".join(
-            _line(SequencedUsage(self._boot_id, first + index, event)) for index, event in enumerate(batch)
-        )
+        data = b"".join(_line(SequencedUsage(self._boot_id, first + index, event)) for index, event in enumerate(batch))
         while data:
             data = data[self._disk.write(self._fd, data) :]
         self._disk.fsync(self._fd)

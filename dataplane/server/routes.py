@@ -1,0 +1,299 @@
+"""The handlers: /v1 as OpenAI has it, and the node's own /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from dataplane.contracts import EndpointConfig
+from dataplane.engines.base import GenerationRequest
+from dataplane.errors import BodyTooLarge, InvalidRequest, Unavailable
+from dataplane.server.admission import Caller, authenticate, endpoint_of, limit_headers, speculation_policy
+from dataplane.server.generation import ChoiceEnded, Delta, Failed, Generation
+from dataplane.server.ledger import Admitted
+from dataplane.server.responses import Kind, ResponseFormatter
+from dataplane.server.schemas import ChatRequest, CompletionRequest, Prompt, parse_request
+from dataplane.server.serving import Serving
+from dataplane.server.sse import GenerationStream, stream_events
+from dataplane.server.text import PlacedLogprob
+from dataplane.speculation.types import SamplingParams
+from dataplane.stamps import new_id, parse_timestamp
+from dataplane.sync.snapshot import AppliedSnapshot
+from dataplane.traffic.record import is_captured
+
+# The seeds of a request's choices are this far apart (2^64 / golden ratio): choice 0 has the request's own.
+_SEED_STRIDE = 0x9E3779B97F4A7C15
+_MAX_SEED = (1 << 63) - 1
+
+
+async def chat_completions(request: Request) -> Response:
+    serving = _serving(request)
+    snapshot, caller = _caller(request)
+    body = parse_request(ChatRequest, await _read_body(request))
+    endpoint = endpoint_of(caller, body.model, snapshot)
+    messages = [message.to_template() for message in body.messages]
+    prompt = await asyncio.to_thread(serving.codec.apply_chat_template, messages)
+    return await _complete(request, caller, endpoint, body, "chat", (tuple(prompt),))
+
+
+async def completions(request: Request) -> Response:
+    serving = _serving(request)
+    snapshot, caller = _caller(request)
+    body = parse_request(CompletionRequest, await _read_body(request))
+    endpoint = endpoint_of(caller, body.model, snapshot)
+    prompts = await asyncio.to_thread(lambda: tuple(_tokens(serving, prompt) for prompt in body.prompts))
+    if len(prompts) * body.num_choices > 64:
+        raise InvalidRequest("At most 64 completions per request.", param="prompt", code="invalid_value")
+    return await _complete(request, caller, endpoint, body, "text", prompts)
+
+
+async def list_models(request: Request) -> Response:
+    snapshot, caller = _caller(request)
+    endpoints = sorted(snapshot.endpoints_of(caller.project.project_id), key=lambda endpoint: endpoint.name)
+    return JSONResponse({"object": "list", "data": [_model(endpoint, snapshot) for endpoint in endpoints]})
+
+
+async def get_model(request: Request) -> Response:
+    snapshot, caller = _caller(request)
+    return JSONResponse(_model(endpoint_of(caller, request.path_params["model"], snapshot), snapshot))
+
+
+async def healthz(request: Request) -> Response:
+    """Live: the event loop turns."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """Ready: the model is loaded (or there would be no server) and a snapshot is in force."""
+    serving = _serving(request)
+    current = serving.snapshots.current
+    if serving.is_draining or current is None:
+        status = "draining" if serving.is_draining else "no snapshot has been applied"
+        return JSONResponse({"status": status}, status_code=503)
+    return JSONResponse({"status": "ready", "generation": current.generation})
+
+
+async def metrics(request: Request) -> Response:
+    serving = _serving(request)
+    ledger = serving.ledger
+    ledger.metrics.set_engine(serving.engine.stats())
+    ledger.metrics.usage_spooled.set(ledger.spool.size())
+    ledger.metrics.traffic_dropped.set(ledger.segments.num_dropped)
+    ledger.metrics.traffic_screened.set(ledger.segments.num_screened)
+    if serving.snapshots.current is not None:
+        ledger.metrics.generation.set(serving.snapshots.current.generation)
+    return Response(ledger.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+# ---------------------------------------------------------------------------------------------------- one completion
+
+
+async def _complete(
+    request: Request,
+    caller: Caller,
+    endpoint: EndpointConfig,
+    body: ChatRequest | CompletionRequest,
+    kind: Kind,
+    prompts: tuple[tuple[int, ...], ...],
+) -> Response:
+    """Admit, run, answer: the common part of both completion routes."""
+    serving = _serving(request)
+    max_tokens = [_max_tokens(serving, prompt, body, kind) for prompt in prompts]
+    sampling = body.sampling(serving.codec.vocab_size)
+    _check_token_ids(body.stop_token_ids, serving.codec.vocab_size, "stop_token_ids")
+    if serving.engine.stats().waiting >= serving.limits.max_waiting:
+        raise Unavailable("The node is overloaded.", code="overloaded", retry_after=1.0)
+    project = caller.project
+    states = serving.limiter.admit(project.project_id, project.limits, sum(map(len, prompts)))
+
+    # Admitted: nothing between here and `start` may fail or wait.
+    request_id = request.state.request_id
+    captured = is_captured(project.traffic, store=body.store is not False, request_id=request_id)
+    policy = speculation_policy(
+        endpoint,
+        body.speculation,
+        request_id=request_id,
+        remember=project.traffic.capture and body.store is not False,
+    )
+    admitted = Admitted(
+        request_id=request_id,
+        event_id=new_id("evt"),
+        caller=caller,
+        endpoint=endpoint,
+        speculation=policy,
+        is_captured=captured,
+        prompts=prompts,
+        started_at=time.time(),
+        started_clock=time.monotonic(),
+    )
+    requests = [
+        GenerationRequest(
+            request_id=f"{request_id}-{index}-{choice}",
+            project_id=project.project_id,
+            endpoint_id=endpoint.endpoint_id,
+            cache_salt=project.cache_salt,
+            prompt_tokens=prompt,
+            max_tokens=limit,
+            sampling=_with_seed(sampling, choice),
+            speculation=policy,
+            stop_token_ids=body.stop_token_ids,
+            ignore_eos=bool(body.ignore_eos),
+            num_logprobs=body.num_logprobs,
+            speculator_version_id=endpoint.speculator.speculator_version_id if endpoint.speculator else None,
+        )
+        for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
+        for choice in range(body.num_choices)
+    ]
+    generation = serving.start(admitted, requests, num_choices=body.num_choices, stop=body.stop)
+    formatter = ResponseFormatter(
+        kind=kind,
+        response_id=new_id("chatcmpl" if kind == "chat" else "cmpl").replace("_", "-"),
+        created=int(admitted.started_at),
+        model=endpoint.name,
+        codec=serving.codec,
+        with_logprobs=body.num_logprobs is not None,
+        with_metrics=body.speculation is not None,
+    )
+    headers = {"x-slipstream-retention": "training" if captured else "none", **limit_headers(states)}
+    if body.stream:
+        events = stream_events(generation, formatter, num_choices=len(requests), include_usage=body.include_usage)
+        return GenerationStream(generation, events, headers)
+    return await _whole_response(request, generation, formatter, len(requests), headers)
+
+
+async def _whole_response(
+    request: Request,
+    generation: Generation,
+    formatter: ResponseFormatter,
+    num_choices: int,
+    headers: Mapping[str, str],
+) -> Response:
+    """Wait for the end, or for the client's leaving, which ends the generation."""
+    collector = asyncio.ensure_future(_collect(generation, formatter, num_choices))
+    watcher = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((collector, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if collector.done():
+            return JSONResponse(collector.result(), headers=dict(headers))
+        return Response(status_code=499)  # nobody reads it
+    finally:
+        generation.end_early("client_cancelled")
+        for task in (collector, watcher):
+            task.cancel()
+        await asyncio.gather(collector, watcher, return_exceptions=True)
+
+
+async def _collect(generation: Generation, formatter: ResponseFormatter, num_choices: int) -> dict[str, Any]:
+    texts = [""] * num_choices
+    reasons = [""] * num_choices
+    logprobs: list[list[PlacedLogprob]] = [[] for _ in range(num_choices)]
+    async for event in generation.events():
+        if isinstance(event, Delta):
+            texts[event.index] += event.delta.text
+            logprobs[event.index] += event.delta.logprobs
+        elif isinstance(event, ChoiceEnded):
+            reasons[event.index] = event.finish_reason
+        elif isinstance(event, Failed):
+            raise event.error
+        else:
+            choices = [
+                formatter.choice(index, texts[index], logprobs[index], reasons[index]) for index in range(num_choices)
+            ]
+            return formatter.envelope(choices, stream=False) | formatter.closing(event.outcome)
+    raise AssertionError("a generation ends with Ended or Failed")
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+# --------------------------------------------------------------------------------------------------- parts of a request
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def _caller(request: Request) -> tuple[AppliedSnapshot, Caller]:
+    serving = _serving(request)
+    snapshot = serving.snapshot()
+    return snapshot, authenticate(request.headers.get("authorization"), snapshot, serving.pepper)
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body, if it isn't larger than allowed. Raises BodyTooLarge before the rest of it is read."""
+    limit = _serving(request).limits.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    too_large = BodyTooLarge(f"The body is larger than {limit} bytes.")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise InvalidRequest("The client closed the connection.") from None  # nobody reads it
+    return bytes(data)
+
+
+def _tokens(serving: Serving, prompt: Prompt) -> tuple[int, ...]:
+    if isinstance(prompt, str):
+        return tuple(serving.codec.encode(prompt))
+    _check_token_ids(prompt, serving.codec.vocab_size, "prompt")
+    return prompt
+
+
+def _check_token_ids(token_ids: Sequence[int], vocab_size: int, param: str) -> None:
+    for token in token_ids:
+        if not 0 <= token < vocab_size:
+            raise InvalidRequest(f"{param}: {token} is not a token id.", param=param, code="invalid_value")
+
+
+def _max_tokens(serving: Serving, prompt: Sequence[int], body: ChatRequest | CompletionRequest, kind: Kind) -> int:
+    """How many tokens may be generated. Raises InvalidRequest when prompt and output don't fit into the context."""
+    context = serving.limits.max_context
+    where = "messages" if kind == "chat" else "prompt"
+    if not prompt:
+        raise InvalidRequest("The prompt is empty.", param=where, code="invalid_value")
+    room = context - len(prompt)
+    if room < 1:
+        raise InvalidRequest(
+            f"The prompt has {len(prompt)} tokens; prompt and output together can have {context}.",
+            param=where,
+            code="context_length_exceeded",
+        )
+    wanted = body.max_output_tokens
+    if wanted is None:
+        return room
+    if wanted > room:
+        if kind == "text" and body.max_tokens is None:
+            return room  # the default of 16 is ours, not the client's
+        name = "max_completion_tokens" if getattr(body, "max_completion_tokens", None) is not None else "max_tokens"
+        raise InvalidRequest(
+            f"The prompt has {len(prompt)} tokens and {name} is {wanted}; together they can be {context}.",
+            param=name,
+            code="context_length_exceeded",
+        )
+    return wanted
+
+
+def _with_seed(sampling: SamplingParams, choice: int) -> SamplingParams:
+    return replace(sampling, seed=(sampling.seed + choice * _SEED_STRIDE) & _MAX_SEED) if choice else sampling
+
+
+def _model(endpoint: EndpointConfig, snapshot: AppliedSnapshot) -> dict[str, Any]:
+    try:
+        created = int(parse_timestamp(snapshot.snapshot.issued_at).timestamp())
+    except ValueError:
+        created = 0
+    return {"id": endpoint.name, "object": "model", "created": created, "owned_by": endpoint.project_id}

@@ -1,0 +1,80 @@
+"""What the request handlers share: the parts of a running node, its limits, and the requests that it runs now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dataplane.engines.base import Engine, GenerationRequest
+from dataplane.errors import Unavailable
+from dataplane.server.admission import Pepper, RateLimiter
+from dataplane.server.generation import Generation
+from dataplane.server.ledger import Admitted, Ledger
+from dataplane.server.text import Codec
+from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    max_context: int
+    max_body_bytes: int = 1 << 20
+    max_waiting: int = 256
+    request_timeout_seconds: float = 600.0
+
+
+@dataclass(slots=True)
+class Serving:
+    """A node that serves. `is_draining` closes admission; the rest never changes."""
+
+    engine: Engine
+    codec: Codec
+    snapshots: SnapshotStore
+    pepper: Pepper
+    limiter: RateLimiter
+    ledger: Ledger
+    limits: ServerLimits
+    is_draining: bool = False
+    _running: set[Generation] = field(default_factory=set)
+
+    def snapshot(self) -> AppliedSnapshot:
+        """The snapshot in force. Raises Unavailable while there is none or the node is draining."""
+        snapshot = self.snapshots.current
+        if snapshot is None or self.is_draining:
+            reason = "is shutting down" if self.is_draining else "has no configuration yet"
+            raise Unavailable(f"This node {reason}.", retry_after=2.0)
+        return snapshot
+
+    def start(
+        self, admitted: Admitted, requests: Sequence[GenerationRequest], *, num_choices: int, stop: Sequence[str]
+    ) -> Generation:
+        """Run an admitted request. From here on its settlement is certain."""
+        generation = Generation(
+            requests,
+            num_choices=num_choices,
+            engine=self.engine,
+            codec=self.codec,
+            stop=stop,
+            settle=lambda outcome: self.ledger.settle(admitted, outcome),
+            timeout_seconds=self.limits.request_timeout_seconds,
+        )
+        self._running.add(generation)
+        generation.task.add_done_callback(lambda _: self._running.discard(generation))
+        return generation
+
+    @property
+    def num_running(self) -> int:
+        return len(self._running)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Admit nothing more, let running requests finish, then end those that don't. All are settled afterwards."""
+        self.is_draining = True
+        await self._settled(grace_seconds)
+        for generation in list(self._running):
+            generation.end_early("client_cancelled")
+        await self._settled(None)
+
+    async def _settled(self, timeout_seconds: float | None) -> None:
+        tasks = [generation.task for generation in self._running]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
