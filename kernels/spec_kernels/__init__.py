@@ -1,6 +1,6 @@
 """Verification of speculative decoding: accept or reject draft tokens so that the output stays the target's own.
 
-`verify_chains` runs the Triton kernels on CUDA tensors and the PyTorch reference elsewhere; both draw the same tokens.
+`verify_chains` runs the Triton kernels on CUDA tensors and the PyTorch reference elsewhere; both emit the same tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ def verify_chains(
     with_stats: bool = False,
 ) -> Verification:
     """See `spec_kernels.reference.verify_chains`, which is the specification."""
-    return reference.verify_chains(
+    implementation = reference.verify_chains
+    if logits.is_cuda:
+        from spec_kernels import verification  # Triton comes with CUDA builds of PyTorch only
+
+        implementation = verification.verify_chains
+    return implementation(
         logits,
         draft_tokens,
         offsets,

@@ -7,6 +7,7 @@ row for each of its draft tokens, so that R - B draft tokens are under test.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -85,14 +86,21 @@ def adjusts_logits(params: Sampling) -> bool:
     return bool(params.presence_penalty or params.frequency_penalty or params.logit_bias)
 
 
-def penalty(params: Sampling, count: int) -> float:
-    """What is subtracted from the logit of a token that was emitted `count` times."""
-    return params.frequency_penalty * count + params.presence_penalty if count else 0.0
+def additions(params: Sampling, counts: Counter[int], vocabulary: int) -> dict[int, float]:
+    """What is added to the logit of each token: its bias, minus the penalties for `counts` earlier occurrences.
+
+    Ids outside of the vocabulary are left out.
+    """
+    added = dict(params.logit_bias)
+    if params.presence_penalty or params.frequency_penalty:
+        for token, count in counts.items():
+            added[token] = added.get(token, 0.0) - params.presence_penalty - params.frequency_penalty * count
+    return {token: value for token, value in added.items() if 0 <= token < vocabulary}
 
 
 def check_shapes(
     logits: torch.Tensor,  # [R, V]
-    drafts: Sequence[int],  # [R - B]
+    num_drafts: int,
     offsets: Sequence[int],  # [B + 1]
     positions: Sequence[int],  # [B]
     sampling: SamplingBatch,
@@ -105,8 +113,8 @@ def check_shapes(
         raise ValueError(f"offsets must run from 0 to {logits.shape[0]} rows, got {list(offsets)}")
     if any(end <= start for start, end in itertools.pairwise(offsets)):
         raise ValueError("offsets: every sequence has at least its root row")
-    if len(drafts) != logits.shape[0] - batch:
-        raise ValueError(f"draft_tokens: expected {logits.shape[0] - batch}, got {len(drafts)}")
+    if num_drafts != logits.shape[0] - batch:
+        raise ValueError(f"draft_tokens: expected {logits.shape[0] - batch}, got {num_drafts}")
     if len(positions) != batch:
         raise ValueError(f"positions: expected {batch}, got {len(positions)}")
     if len(sampling.params) != batch:

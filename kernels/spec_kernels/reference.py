@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from spec_kernels.chains import Sampling, SamplingBatch, Verification, adjusts_logits, check_shapes, penalty
+from spec_kernels.chains import Sampling, SamplingBatch, Verification, additions, adjusts_logits, check_shapes
 from spec_kernels.randomness import Purpose, uniform
 
 # top-p looks for its threshold among this many largest logits before it sorts the whole row.
@@ -48,7 +48,7 @@ def verify_chains(
     the result. Raises ValueError if the shapes do not fit together.
     """
     drafts, bounds, starts = as_list(draft_tokens), as_list(offsets), as_list(positions)
-    check_shapes(logits, drafts, bounds, starts, sampling)
+    check_shapes(logits, len(drafts), bounds, starts, sampling)
     emitted = (
         _verify_greedy(logits, drafts, bounds)
         if sampling.greedy
@@ -213,17 +213,14 @@ def _accept_or_recover(
 
 
 def _adjusted(row: torch.Tensor, params: Sampling, counts: Counter[int]) -> torch.Tensor:
-    """Logits plus bias minus penalties. Ids outside of the vocabulary are ignored."""
+    """Logits plus bias minus penalties, float32 where anything is added."""
     if not adjusts_logits(params):
         return row
-    added = dict(params.logit_bias)
-    for token, count in counts.items():
-        added[token] = added.get(token, 0.0) - penalty(params, count)
-    inside = [(token, value) for token, value in added.items() if 0 <= token < row.shape[0]]
+    added = additions(params, counts, row.shape[0])
     row = row.float().clone()
-    if inside:
-        ids = torch.tensor([token for token, _ in inside], device=row.device)
-        row[ids] += torch.tensor([value for _, value in inside], dtype=torch.float32, device=row.device)
+    if added:
+        ids = torch.tensor(list(added), device=row.device)
+        row[ids] += torch.tensor(list(added.values()), dtype=torch.float32, device=row.device)
     return row
 
 

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from dataplane.speculation.types import SamplingParams as Params
 from spec_kernels import Purpose, SamplingBatch, Verification, target_probs, uniform, verify_chains
 from spec_kernels.randomness import philox
 from spec_kernels.reference import argmax_rows
-
-
-@dataclass(frozen=True)
-class Params:
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    seed: int = 0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: dict[int, float] = field(default_factory=dict)
 
 
 def verify_one(
@@ -123,7 +113,11 @@ def test_a_seed_gives_the_same_output_at_any_lookahead(params: Params) -> None:
 @pytest.mark.parametrize("batch_order", list(itertools.permutations(range(3))))
 def test_a_sequence_is_verified_alike_in_any_batch(batch_order: tuple[int, ...]) -> None:
     generator = torch.Generator().manual_seed(2)
-    params = [Params(), Params(temperature=1.0, top_p=0.9, seed=5), Params(temperature=0.8, seed=6)]
+    params = [
+        Params(),
+        Params(temperature=1.0, top_p=0.9, seed=5),
+        Params(temperature=0.8, seed=6),
+    ]
     chains, rows = [[1, 2], [], [3]], [torch.randn(n, 31, generator=generator) for n in (3, 1, 2)]
     probs = [None, None, torch.softmax(torch.randn(1, 31, generator=generator), -1)]
     alone = [verify_one(rows[i], chains[i], params[i], position=9, draft_probs=probs[i]) for i in range(3)]
@@ -255,7 +249,7 @@ def pairs_of_tokens(params: Params, draft_probs: torch.Tensor | None, samples: i
     for seed in range(samples):
         rng = np.random.default_rng(seed)
         tokens = [0]
-        one = Params(**{**params.__dict__, "seed": seed})
+        one = replace(params, seed=seed)
         while len(tokens) < 3:
             if draft_probs is None:
                 drafts, probs = [int(rng.integers(vocabulary)) for _ in range(2)], None
@@ -275,8 +269,6 @@ def toy_table() -> torch.Tensor:
 
 
 def expected_pairs(params: Params) -> np.ndarray:
-    from collections import Counter
-
     table, out = toy_table(), np.zeros((5, 5))
     first = target_probs(table[0], params).numpy()
     for token, prob in enumerate(first):
