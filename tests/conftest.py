@@ -26,6 +26,7 @@ MODEL = REPOSITORY / "var" / "models" / "smollm2-135m-instruct"
 # port 9 is the discard port, where nothing answers.
 os.environ.update(
     DJANGO_SETTINGS_MODULE="control_plane.settings",
+    TRITON_INTERPRET="1",  # kernels run in Python on CPU tensors; read when triton is first imported
     DATABASE_URL="postgresql://slipstream:unused@127.0.0.1:9/slipstream",
     DATABASE_OWNER_URL="postgresql://slipstream_owner:unused@127.0.0.1:9/slipstream",
     BROKER_URL="redis://127.0.0.1:9/0",
