@@ -1,0 +1,1 @@
+"""Nodes: registration, what each should run, what each reports, and where endpoints stand because of it."""

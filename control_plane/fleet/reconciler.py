@@ -1,0 +1,124 @@
+"""Endpoints towards their desired state: what nodes report decides. Nobody else writes an endpoint's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from control_plane.common.states import transition
+from control_plane.endpoints.models import Endpoint
+from control_plane.fleet.models import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The nodes of an endpoint's model that are heard of, as far as this decision needs them."""
+
+    heard: int  # any state
+    ready: int
+    applied: int | None  # newest generation among ready nodes
+    lagging: int | None  # oldest generation among nodes that are heard of
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    state: str
+    code: str
+    message: str
+
+
+def next_move(state: str, desired: str, generation: int, serving: Serving) -> Move | None:
+    """The next legal step of an endpoint, or None while there is nothing to do but wait."""
+    if desired == "deleted":
+        return _away("deleting", "deleted", state, generation, serving)
+    if desired == "stopped":
+        return _away("stopping", "stopped", state, generation, serving)
+    current = serving.applied is not None and serving.applied >= generation
+    match state:
+        case "pending" | "stopped" | "stopping" | "failed":
+            return Move("provisioning", "placing", "Waiting for a node that serves this model.")
+        case "provisioning" if serving.heard:
+            return Move("loading", "applying", "A node has been found; it is applying the configuration.")
+        case "loading" if not serving.heard:
+            return Move("provisioning", "node_lost", "The node is silent; waiting for one that serves this model.")
+        case "loading" | "updating" | "degraded" if current:
+            return Move("ready", "serving", "A ready node serves the current configuration.")
+        case "ready" | "updating" if not serving.ready:
+            return Move("degraded", "no_ready_node", "No ready node has been heard of.")
+        case "ready" | "degraded" if serving.ready and not current:
+            return Move("updating", "applying", "Nodes are applying a change.")
+    return None
+
+
+def _away(going: str, gone: str, state: str, generation: int, serving: Serving) -> Move | None:
+    if state == gone:
+        return None
+    if state != going:
+        return Move(going, "requested", "Nodes are told to serve it no more.")
+    if serving.lagging is None or serving.lagging >= generation:
+        return Move(gone, "withdrawn", "No node serves it.")
+    return None
+
+
+def serving_of(nodes: Iterable[Node]) -> Serving:
+    nodes = list(nodes)
+    ready = [node.applied_generation for node in nodes if node.state == "ready"]
+    return Serving(
+        heard=len(nodes),
+        ready=len(ready),
+        applied=max(ready, default=None),
+        lagging=min((node.applied_generation for node in nodes), default=None),
+    )
+
+
+def reconcile(model: str | None = None) -> int:
+    """Move every endpoint (of one target model) as far as it goes now. Returns the number of moves.
+
+    1. Find silent nodes and mark them lost. 2. Sum up the nodes of each model. 3. Take each endpoint's steps.
+    """
+    mark_lost()
+    nodes: dict[str, list[Node]] = {}
+    for node in Node.objects.exclude(state="lost"):
+        nodes.setdefault(node.model, []).append(node)
+    rows = Endpoint.objects.unscoped().exclude(state="deleted")
+    if model is not None:
+        rows = rows.filter(model_id=model)
+    moves = 0
+    for endpoint in rows.order_by("id").iterator(chunk_size=1000):
+        moves += _settle(endpoint, serving_of(nodes.get(endpoint.model_id, [])))
+    return moves
+
+
+def _settle(seen: Endpoint, serving: Serving) -> int:
+    if next_move(seen.state, seen.desired_state, seen.generation, serving) is None and _observed(seen, serving) is None:
+        return 0
+    moves = 0
+    with transaction.atomic():
+        endpoint = Endpoint.objects.unscoped().select_for_update().get(pk=seen.pk)
+        while move := next_move(endpoint.state, endpoint.desired_state, endpoint.generation, serving):
+            transition(endpoint, move.state, code=move.code, message=move.message)
+            moves += 1
+        if (observed := _observed(endpoint, serving)) is not None:
+            Endpoint.objects.unscoped().filter(pk=endpoint.pk).update(observed_generation=observed)
+    return moves
+
+
+def _observed(endpoint: Endpoint, serving: Serving) -> int | None:
+    """The endpoint's generation once a ready node has applied it, if that is news."""
+    if serving.applied is None or serving.applied < endpoint.generation:
+        return None
+    return endpoint.generation if endpoint.observed_generation != endpoint.generation else None
+
+
+def mark_lost() -> None:
+    silent_since = timezone.now() - timedelta(seconds=settings.SLIPSTREAM_NODE_LOST_SECONDS)
+    for node in Node.objects.exclude(state="lost").filter(last_seen_at__lt=silent_since):
+        with transaction.atomic():
+            locked = Node.objects.select_for_update().get(pk=node.pk)
+            if locked.state != "lost" and locked.last_seen_at < silent_since:
+                transition(locked, "lost", code="heartbeat_lost", message=f"Silent since {locked.last_seen_at:%H:%M:%S} UTC.")

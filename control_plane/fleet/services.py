@@ -1,0 +1,190 @@
+"""What nodes tell us: registration and heartbeats."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from control_plane.common.errors import Conflict, Invalid
+from control_plane.common.ids import InvalidId, decode
+from control_plane.common.states import can_move, record_event, transition
+from control_plane.endpoints.models import ARMS, Endpoint, SpeculationWindow
+from control_plane.fleet.models import Node
+from control_plane.fleet.reconciler import reconcile
+from control_plane.tenants import key_format
+from dataplane import contracts
+
+logger = logging.getLogger(__name__)
+
+
+def credential_digest(credential: str) -> str:
+    return key_format.digest(credential, settings.SLIPSTREAM_KEY_PEPPER)
+
+
+def may_register(token: str) -> bool:
+    return hmac.compare_digest(token.encode(), settings.SLIPSTREAM_NODE_TOKEN.encode())
+
+
+@transaction.atomic
+def register(
+    *, name: str, boot_id: str, engine: str, model: str, model_sha256: str = "", address: str = ""
+) -> tuple[Node, str]:
+    """The node of this name, new or not, with a fresh credential; an earlier credential ends."""
+    credential = secrets.token_urlsafe(32)
+    values = {
+        "boot_id": boot_id,
+        "engine": engine,
+        "model": model,
+        "model_sha256": model_sha256,
+        "address": address,
+        "credential_digest": credential_digest(credential),
+        "applied_generation": 0,
+        "last_seen_at": timezone.now(),
+        "loaded": [],
+    }
+    node, created = Node.objects.select_for_update().get_or_create(
+        name=name, defaults={**values, "state": "registering"}
+    )
+    if created:
+        record_event(node, before="", code="registered")
+    else:
+        for field, value in values.items():
+            setattr(node, field, value)
+        node.save(update_fields=list(values))
+        if can_move(node, "registering"):
+            transition(node, "registering", code="registered_again", message=f"boot {boot_id}")
+    return node, credential
+
+
+@transaction.atomic
+def report(node: Node, status: contracts.NodeStatus) -> None:
+    """A heartbeat. A report of an earlier boot is refused (Conflict); windows are stored once."""
+    if status.node_id != node.id:
+        raise Invalid("The status is another node's.", pointer="/node_id")
+    node = Node.objects.select_for_update().get(pk=node.pk)
+    before = node.state, node.applied_generation, node.boot_id
+    refused = _new_refusals(node, status)
+    _fence(node, status.boot_id)
+    node.applied_generation = status.applied_generation
+    node.engine = status.engine[:32]
+    node.model = status.model[:120]
+    node.model_sha256 = status.model_sha256[:64]
+    node.last_seen_at = timezone.now()
+    node.loaded = contracts.to_dict(status.loaded)
+    node.running_requests = status.running_requests
+    node.waiting_requests = status.waiting_requests
+    node.usage_spooled = status.usage_spooled
+    node.traffic_dropped = status.traffic_dropped
+    node.save()
+    if node.state != status.state:
+        transition(node, status.state, code="reported")
+    store_windows(node.id, status.windows)
+    _announce(node, refused)
+    if before != (node.state, node.applied_generation, node.boot_id):
+        reconcile(node.model)
+
+
+def _fence(node: Node, boot_id: str) -> None:
+    """A new boot takes over; one that was followed by another can't come back."""
+    if node.boot_id == boot_id:
+        return
+    if node.events.filter(code="superseded_boot", message=boot_id).exists():
+        raise Conflict("Another boot of this node has taken over.", code="fenced")
+    record_event(node, before=node.state, code="superseded_boot", message=node.boot_id)
+    node.boot_id = boot_id
+
+
+def _new_refusals(node: Node, status: contracts.NodeStatus) -> list[contracts.LoadedVersion]:
+    known = {(item["endpoint_id"], item["speculator_version_id"]) for item in node.loaded if item["state"] == "refused"}
+    return [
+        item
+        for item in status.loaded
+        if item.state == "refused" and (item.endpoint_id, item.speculator_version_id) not in known
+    ]
+
+
+def _announce(node: Node, refused: list[contracts.LoadedVersion]) -> None:
+    """A refused artifact is seen where people look: in the node's and in the endpoint's events."""
+    for item in refused:
+        message = f"{item.speculator_version_id}: {item.reason}"
+        logger.error("node %s refused speculator version %s", node.id, message)
+        record_event(node, before=node.state, code="speculator_refused", message=message)
+        for endpoint in _endpoints(node, {item.endpoint_id}).values():
+            record_event(endpoint, before=endpoint.state, code="speculator_refused", message=message)
+
+
+def store_windows(node_id: str, windows: tuple[contracts.SpeculationWindow, ...]) -> int:
+    """Store what speculation did. A window that makes no sense is logged and dropped: it is telemetry, not money."""
+    node = Node.objects.get(pk=node_id)
+    endpoints = _endpoints(node, {window.endpoint_id for window in windows})
+    rows = []
+    for window in windows:
+        endpoint = endpoints.get(window.endpoint_id)
+        problem = "unknown endpoint" if endpoint is None else _problem(window)
+        if endpoint is None or problem:
+            logger.warning("node %s: window of %s dropped: %s", node_id, window.endpoint_id, problem)
+            continue
+        rows.append(_window_row(node_id, endpoint, window))
+    SpeculationWindow.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(rows)
+
+
+def _endpoints(node: Node, endpoint_ids: set[str]) -> dict[str, Endpoint]:
+    """Those that this node may speak of: the ones of its model."""
+    valid = set()
+    for endpoint_id in endpoint_ids:
+        try:
+            decode("ep", endpoint_id)
+        except InvalidId:
+            continue
+        valid.add(endpoint_id)
+    rows = Endpoint.objects.unscoped().filter(id__in=valid, model_id=node.model)
+    return {endpoint.id: endpoint for endpoint in rows}
+
+
+def _problem(window: contracts.SpeculationWindow) -> str:
+    if window.arm not in ARMS:
+        return f"arm {window.arm!r}"
+    counts = (window.requests, window.completion_tokens, window.steps, window.drafted, window.accepted)
+    if not all(0 <= count < 2**31 for count in counts) or window.accepted > window.drafted:
+        return "counts make no sense"
+    if not 0 <= window.decode_seconds < 1e9:
+        return "decode_seconds makes no sense"
+    try:
+        if window.speculator_version_id is not None:
+            decode("spv", window.speculator_version_id)
+        for moment in (window.started_at, window.ended_at):
+            if datetime.fromisoformat(moment).tzinfo is None:
+                return "a time has no zone"
+    except ValueError as error:
+        return str(error)[:100]
+    return ""
+
+
+def _window_row(node_id: str, endpoint: Endpoint, window: contracts.SpeculationWindow) -> SpeculationWindow:
+    return SpeculationWindow(
+        organization_id=endpoint.organization_id,
+        endpoint=endpoint,
+        node_id=node_id,
+        arm=window.arm,
+        speculator_version_id=window.speculator_version_id,
+        started_at=datetime.fromisoformat(window.started_at),
+        ended_at=datetime.fromisoformat(window.ended_at),
+        requests=window.requests,
+        completion_tokens=window.completion_tokens,
+        decode_seconds=window.decode_seconds,
+        steps=window.steps,
+        drafted=window.drafted,
+        accepted=window.accepted,
+        per_position_drafted=list(window.per_position_drafted),
+        per_position_accepted=list(window.per_position_accepted),
+        drafted_by_source=window.drafted_by_source,
+        accepted_by_source=window.accepted_by_source,
+        relearning=window.relearning,
+    )

@@ -1,0 +1,94 @@
+"""A node's whole desired state, built from all apps below."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from control_plane.endpoints.models import Deployment, Endpoint
+from control_plane.fleet.models import Node
+from control_plane.speculators.selectors import active_version_refs, traffic_policies
+from control_plane.tenants.models import ApiKey, Project, SnapshotGeneration
+from dataplane import contracts
+
+
+@transaction.atomic
+def build(node: Node) -> contracts.Snapshot:
+    """Everything that was committed up to one generation.
+
+    The generation's row is held shared while the content is read: whoever changes the content bumps that row in the
+    same transaction, so the content can't be older than the generation says, nor half of a change.
+    """
+    rows = SnapshotGeneration.objects.select_for_update(no_key=True).filter(group=node.model)
+    generation = rows.values_list("generation", flat=True).first() or 0
+    endpoints = list(
+        Endpoint.objects.unscoped().filter(model_id=node.model).exclude(desired_state="deleted").order_by("id")
+    )
+    project_ids = sorted({endpoint.project_id for endpoint in endpoints})
+    policies = traffic_policies(project_ids)
+    versions = active_version_refs(project_ids)
+    deployments = dict(
+        Deployment.objects.filter(endpoint__in=endpoints, active=True).values_list("endpoint_id", "id")
+    )
+    return contracts.Snapshot(
+        node_id=node.id,
+        generation=generation,
+        issued_at=_rfc3339(timezone.now()),
+        projects=tuple(
+            _project(project, policies.get(project.id, contracts.TrafficPolicy()))
+            for project in Project.objects.unscoped().filter(id__in=project_ids).order_by("id")
+        ),
+        keys=_keys(project_ids),
+        endpoints=tuple(
+            contracts.EndpointConfig(
+                endpoint_id=endpoint.id,
+                project_id=endpoint.project_id,
+                deployment_id=deployments[endpoint.id],
+                name=endpoint.name,
+                model=endpoint.model_id,
+                speculation_mode=endpoint.speculation_mode,  # type: ignore[arg-type]
+                max_lookahead=endpoint.max_lookahead,
+                holdout_rate=endpoint.holdout_rate,
+                speculator=versions.get((endpoint.project_id, endpoint.model_id)),
+                enabled=endpoint.desired_state == "running",
+            )
+            for endpoint in endpoints
+        ),
+    )
+
+
+def _project(project: Project, policy: contracts.TrafficPolicy) -> contracts.ProjectConfig:
+    return contracts.ProjectConfig(
+        project_id=project.id,
+        organization_id=project.organization_id,
+        cache_salt=project.cache_salt,
+        traffic=policy,
+        limits=contracts.Limits(
+            requests_per_minute=project.requests_per_minute,
+            tokens_per_minute=project.tokens_per_minute,
+            max_concurrent_requests=project.max_concurrent_requests,
+        ),
+    )
+
+
+def _keys(project_ids: list[str]) -> tuple[contracts.KeyDigest, ...]:
+    """Digests of the keys that work; nodes check the expiry themselves."""
+    live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    rows = ApiKey.objects.filter(live, project__in=project_ids, revoked_at=None).order_by("id")
+    return tuple(
+        contracts.KeyDigest(
+            key_id=row.id,
+            project_id=row.project_id,
+            digest=row.digest,
+            pepper_id=row.pepper_id,
+            expires_at=_rfc3339(row.expires_at) if row.expires_at else None,
+        )
+        for row in rows
+    )
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
