@@ -142,6 +142,8 @@ INSTALLED_APPS = [
     "control_plane.endpoints",
     "control_plane.speculators",
     "control_plane.training",
+    "control_plane.billing",
+    "control_plane.fleet",
 ]
 MIDDLEWARE = [
     "control_plane.common.request_id.RequestIdMiddleware",
@@ -222,6 +224,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "control_plane.common.parsing.FirstRenderer",
     "EXCEPTION_HANDLER": "control_plane.common.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
     "COERCE_DECIMAL_TO_STRING": True,
 }
 SPECTACULAR_SETTINGS = {

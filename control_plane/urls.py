@@ -10,6 +10,9 @@ urlpatterns = [
     path("readyz", ready),
     path("api/v1/", include("control_plane.tenants.api")),
     path("api/v1/", include("control_plane.endpoints.api")),
+    path("api/v1/", include("control_plane.billing.api")),
+    path("api/v1/", include("control_plane.fleet.api")),
+    path("internal/v1/nodes/", include("control_plane.fleet.node_api")),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

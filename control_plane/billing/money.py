@@ -49,9 +49,7 @@ def lines(usage: Iterable[Usage]) -> list[Line]:
         for kind, quantity, unit_price in zip(KINDS, quantities, row.unit_prices, strict=True):
             if quantity:
                 amount = quantity * unit_price
-                made.append(
-                    Line(row.model, kind, quantity, unit_price, amount, round_to_cents(amount), row.price_id)
-                )
+                made.append(Line(row.model, kind, quantity, unit_price, amount, round_to_cents(amount), row.price_id))
     return made
 
 

@@ -65,7 +65,9 @@ class Snapshot(NodeView):
         if request.headers.get("If-None-Match", "").strip() == f'"{self.caller.generation}"':
             return Response(status=304, headers={"ETag": f'"{self.caller.generation}"'})
         built = snapshot.build(self.node)
-        return Response(contracts.to_dict(built), headers={"ETag": f'"{built.generation}"', "Cache-Control": "no-store"})
+        return Response(
+            contracts.to_dict(built), headers={"ETag": f'"{built.generation}"', "Cache-Control": "no-store"}
+        )
 
 
 class Usage(NodeView):

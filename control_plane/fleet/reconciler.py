@@ -121,4 +121,6 @@ def mark_lost() -> None:
         with transaction.atomic():
             locked = Node.objects.select_for_update().get(pk=node.pk)
             if locked.state != "lost" and locked.last_seen_at < silent_since:
-                transition(locked, "lost", code="heartbeat_lost", message=f"Silent since {locked.last_seen_at:%H:%M:%S} UTC.")
+                transition(
+                    locked, "lost", code="heartbeat_lost", message=f"Silent since {locked.last_seen_at:%H:%M:%S} UTC."
+                )

@@ -19,7 +19,7 @@ from dataplane import contracts
 def build(node: Node) -> contracts.Snapshot:
     """Everything that was committed up to one generation.
 
-    The generation's row is held shared while the content is read: whoever changes the content bumps that row in the
+    The generation's row is locked while the content is read: whoever changes the content bumps that row in the
     same transaction, so the content can't be older than the generation says, nor half of a change.
     """
     rows = SnapshotGeneration.objects.select_for_update(no_key=True).filter(group=node.model)
@@ -30,9 +30,7 @@ def build(node: Node) -> contracts.Snapshot:
     project_ids = sorted({endpoint.project_id for endpoint in endpoints})
     policies = traffic_policies(project_ids)
     versions = active_version_refs(project_ids)
-    deployments = dict(
-        Deployment.objects.filter(endpoint__in=endpoints, active=True).values_list("endpoint_id", "id")
-    )
+    deployments = dict(Deployment.objects.filter(endpoint__in=endpoints, active=True).values_list("endpoint_id", "id"))
     return contracts.Snapshot(
         node_id=node.id,
         generation=generation,
