@@ -1,7 +1,6 @@
 """Offline generation for many prompts at once: plain decoding with as many rows as there are slots.
 
-For training data and measurements; requests of clients go through an engine. The rows of a batch are not padded, so
-that results may differ from an engine's in the last bit.
+For training data and measurements; requests of clients go through an engine.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def prefill(
     for first in range(0, len(tokens), PREFILL_ROWS):
         chunk = torch.tensor(tokens[first : first + PREFILL_ROWS], device=model.device)
         span = Span(slot, start + first, len(chunk))
-        plan = plan_attention([span], cache, group_size=group_size, dtype=model.dtype, padded=False)
+        plan = plan_attention([span], cache, group_size=group_size, dtype=model.dtype)
         yield model.forward(chunk, plan, cache)
         cache.commit(slot, span.start + span.count)
 
@@ -86,7 +85,7 @@ def generate_batch(
             continue
         slots = sorted(running)
         spans = [Span(slot, cache.length(slot), 1) for slot in slots]
-        plan = plan_attention(spans, cache, group_size=group_size, dtype=model.dtype, padded=False)
+        plan = plan_attention(spans, cache, group_size=group_size, dtype=model.dtype)
         roots = torch.tensor([running[slot][1][-1] for slot in slots], device=model.device)
         hidden, _ = model.forward(roots, plan, cache)
         chosen = _sample(model.logits(hidden), [_temperature(temperatures, running[slot][0]) for slot in slots], random)

@@ -37,7 +37,9 @@ class KvCache:
         self.stride = -(-max_context // KEY_BLOCK) * KEY_BLOCK
         width = 2 * num_kv_heads * head_dim
         shape = (num_slots * self.stride, width)
-        self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(num_layers)]  # [rows, 2 * kv * dim]
+        self.layers = [
+            torch.zeros(shape, dtype=dtype, device=device) for _ in range(num_layers)
+        ]  # [rows, 2 * kv * dim]
         self._free = list(range(num_slots - 1, -1, -1))
         self._lengths: dict[int, int] = {}
 

@@ -196,7 +196,8 @@ class LlamaModel:
         cos = self._cos.index_select(0, plan.positions).unsqueeze(1)  # [R, 1, dim]
         sin = self._sin.index_select(0, plan.positions).unsqueeze(1)
         eps, half, shape = config.rms_norm_eps, config.head_dim // 2, (config.hidden_size,)
-        hidden = self.embedding.index_select(0, token_ids)
+        num_rows = token_ids.shape[0]
+        hidden = self.embedding.index_select(0, token_ids.expand(2) if plan.doubled else token_ids)
         features: dict[int, torch.Tensor] = {}
         for index, layer in enumerate(self.layers):
             qkv = layer.qkv(F.rms_norm(hidden, shape, layer.input_norm, eps))
@@ -213,7 +214,7 @@ class LlamaModel:
             if index in self.feature_layers:
                 features[index] = hidden
         captured = torch.cat([features[index] for index in self.feature_layers], -1)
-        return F.rms_norm(hidden, shape, self.norm, eps), captured
+        return F.rms_norm(hidden, shape, self.norm, eps)[:num_rows], captured[:num_rows]
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
