@@ -67,8 +67,8 @@ def _up(var: Path, options: Options) -> int:
         _report("Starting Slipstream:")
         try:
             if supervisor.start(cancelled=lambda: stopping):
-                _remember_demo(state)
-                _report(_welcome(state, options, time.monotonic() - started))
+                demo = remember_demo(state)
+                _report(_welcome(demo, state, options, time.monotonic() - started))
             while not stopping:
                 supervisor.poll()
                 time.sleep(0.2)
@@ -81,16 +81,16 @@ def _up(var: Path, options: Options) -> int:
     return 0
 
 
-def _remember_demo(state: State) -> None:
-    """Keep what `manage.py ensure_demo` printed: keys are shown once, so a later answer only adds to the first."""
+def remember_demo(state: State) -> dict[str, Any]:
+    """Keep, and return, what `manage.py ensure_demo` printed: keys are shown once, so a later answer only adds to the first."""
     lines = (state.logs / "demo.log").read_text().splitlines()
     printed = next(json.loads(line) for line in reversed(lines) if line.startswith("{"))
-    known = state.read("demo.json") or {}
-    state.write("demo.json", known | {name: value for name, value in printed.items() if value})
+    demo = (state.read("demo.json") or {}) | {name: value for name, value in printed.items() if value}
+    state.write("demo.json", demo)
+    return demo
 
 
-def _welcome(state: State, options: Options, seconds: float) -> str:
-    demo: dict[str, Any] = state.read("demo.json")
+def _welcome(demo: dict[str, Any], state: State, options: Options, seconds: float) -> str:
     return f"""
 Slipstream is running ({seconds:.0f} s).
 
