@@ -65,10 +65,8 @@ def _is_current(generated: Path) -> bool:
     if generated.exists() and OPENAPI.exists() and generated.read_text() == OPENAPI.read_text():
         print("  ok      OpenAPI file is current")
         return True
-    print(
-        "  FAILED  OpenAPI file is current: run"
-        " SLIPSTREAM_DEBUG=1 .venv/bin/python manage.py spectacular --file control_plane/openapi.yaml and review the change"
-    )
+    command = f"SLIPSTREAM_DEBUG=1 .venv/bin/python manage.py spectacular --file {OPENAPI.relative_to(REPOSITORY)}"
+    print(f"  FAILED  OpenAPI file is current: run {command} and review the change")
     return False
 
 

@@ -82,7 +82,7 @@ def _up(var: Path, options: Options) -> int:
 
 
 def remember_demo(state: State) -> dict[str, Any]:
-    """Keep, and return, what `manage.py ensure_demo` printed: keys are shown once, so a later answer only adds to the first."""
+    """Keep, and return, what `manage.py ensure_demo` printed; secrets are printed once, so what is known stays."""
     lines = (state.logs / "demo.log").read_text().splitlines()
     printed = next(json.loads(line) for line in reversed(lines) if line.startswith("{"))
     demo = (state.read("demo.json") or {}) | {name: value for name, value in printed.items() if value}
@@ -91,6 +91,7 @@ def remember_demo(state: State) -> dict[str, Any]:
 
 
 def _welcome(demo: dict[str, Any], state: State, options: Options, seconds: float) -> str:
+    demo = {"password": "(its password)", "management_key": "(a service key)", "api_key": "(an API key)"} | demo
     return f"""
 Slipstream is running ({seconds:.0f} s).
 

@@ -105,7 +105,7 @@ class LocalServices:
             *(_embedded(name, server) for name, server in embedded.items() if server is not None),
             self._task("static", "collectstatic", "--noinput", "--verbosity", "0"),
             self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
-            self._task("demo", "ensure_demo", after=("migrate",)),
+            self._task("demo", "ensure_demo", "--model", self.options.model.name, after=("migrate",)),
             self._web(),
             self._celery(
                 *("worker", "worker", "--concurrency=1", "--prefetch-multiplier=1", "-n", "worker@slipstream"),

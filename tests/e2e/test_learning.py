@@ -1,4 +1,4 @@
-"""The learning loop through public interfaces: consent, traffic, a run, its gate, a version, the swap, the statement."""
+"""The learning loop through public interfaces: consent, traffic, a run, its gate, a version, the swap, money."""
 
 from __future__ import annotations
 
