@@ -81,7 +81,7 @@ def generate_batch(
                 yield Completion(index, tuple(output), finished)
                 cache.free(slot)
                 del running[slot]
-        if waiting and cache.num_free or not running:
+        if (waiting and cache.num_free) or not running:
             continue
         slots = sorted(running)
         spans = [Span(slot, cache.length(slot), 1) for slot in slots]

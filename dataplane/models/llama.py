@@ -164,7 +164,7 @@ class LlamaModel:
             tensors: dict[str, torch.Tensor] = {}
             for file in _weight_files(path):
                 with safe_open(file, framework="pt", device=device) as opened:
-                    for name in opened.keys():  # noqa: SIM118  (it isn't a mapping)
+                    for name in opened.keys():
                         tensors[name] = opened.get_tensor(name).to(dtype)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: {error}") from error
