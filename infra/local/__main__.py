@@ -83,7 +83,7 @@ def _up(var: Path, options: Options) -> int:
 
 def remember_demo(state: State) -> dict[str, Any]:
     """Keep, and return, what `manage.py ensure_demo` printed; secrets are printed once, so what is known stays."""
-    lines = (state.logs / "demo.log").read_text().splitlines()
+    lines = state.demo_output.read_text().splitlines()
     printed = next(json.loads(line) for line in reversed(lines) if line.startswith("{"))
     demo = (state.read("demo.json") or {}) | {name: value for name, value in printed.items() if value}
     state.write("demo.json", demo)

@@ -105,7 +105,7 @@ class LocalServices:
             *(_embedded(name, server) for name, server in embedded.items() if server is not None),
             self._task("static", "collectstatic", "--noinput", "--verbosity", "0"),
             self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
-            self._task("demo", "ensure_demo", "--model", self.options.model.name, after=("migrate",)),
+            self._demo(),
             self._web(),
             self._celery(
                 *("worker", "worker", "--concurrency=1", "--prefetch-multiplier=1", "-n", "worker@slipstream"),
@@ -156,15 +156,21 @@ class LocalServices:
             **(self.s3.client_environment if self.s3 is not None else {}),
         }
 
-    def _task(self, name: str, *arguments: str, after: tuple[str, ...] = (), owner: bool = False) -> Service:
+    def _task(
+        self, name: str, *arguments: str, after: tuple[str, ...] = (), owner: bool = False, log: Path | None = None
+    ) -> Service:
         return Service(
             name=name,
             command=lambda: [sys.executable, "manage.py", *arguments],
             environment=lambda: self.control_plane_environment(owner=owner),
-            log=self._log(name),
+            log=log or self._log(name),
             folder=REPOSITORY,
             after=after,
         )
+
+    def _demo(self) -> Service:
+        arguments = ("ensure_demo", "--model", self.options.model.name)
+        return self._task("demo", *arguments, after=("migrate",), log=self.state.demo_output)
 
     def _web(self) -> Service:
         return Service(

@@ -96,6 +96,11 @@ class State:
     def close(self) -> None:
         self._lock.close()
 
+    @property
+    def demo_output(self) -> Path:
+        """What `manage.py ensure_demo` printed: it holds secrets, so it lies in the private folder."""
+        return self.run / "demo.log"
+
     def read(self, name: str) -> Any:
         """The JSON value of `run/name`, or None."""
         try:
