@@ -256,6 +256,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     if BROKER_URL.startswith(("redis", "rediss"))
     else json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
 )
+# Runs take minutes: workers of their own take them (`-Q training`), so that everything else stays prompt (`-Q celery`).
+CELERY_TASK_ROUTES = {"training.execute_run": {"queue": "training"}}
 CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
 CELERY_BEAT_SCHEDULE_FILENAME = str(SLIPSTREAM_VAR / "run" / "beat-schedule")
 CELERY_TASK_IGNORE_RESULT = True

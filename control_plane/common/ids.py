@@ -52,6 +52,10 @@ def new_id(prefix: str) -> str:
 class TypedIdField(models.UUIDField):
     """A `uuid` column whose Python value is the typed id. As a primary key it makes its own ids."""
 
+    # What the type checker's plugin reads: values are strings.
+    _pyi_private_set_type: str
+    _pyi_private_get_type: str  # type: ignore[assignment]
+
     def __init__(self, prefix: str, **options: Any) -> None:
         self.prefix = prefix
         if options.get("primary_key"):

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def request_erasure(project: Project, *, actor: str, request_id: str = "") -> ErasureReceipt:
-    """Stop serving and learning from the project's traffic now; the objects themselves go right after the commit.
+    """Stop serving and learning from the project's traffic now; the objects themselves go with the next sweep.
 
     Traffic recorded until this moment never trains anything again, also if a node delivers it later.
     """

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
@@ -131,8 +132,8 @@ def nudge(run_id: str) -> None:
 
 def _send(task: Any, argument: str) -> None:
     try:
-        task.delay(argument)
-    except OSError as error:  # kombu's connection errors: the broker is away
+        task.apply_async([argument], retry=False)
+    except OperationalError as error:  # the broker is away
         logger.warning("could not nudge %s: %s", argument, error)
 
 

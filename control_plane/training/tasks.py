@@ -15,10 +15,8 @@ from control_plane.training.execution import execute
 
 logger = logging.getLogger(__name__)
 
-RUN_QUEUE = "training"  # runs take minutes: they have workers of their own
 
-
-@shared_task(base=BaseTask, name="training.execute_run", queue=RUN_QUEUE)
+@shared_task(base=BaseTask, name="training.execute_run")
 def execute_run(run_id: str) -> None:
     execute(run_id, store=object_store(), config=training_config(), gate=gate_policy())
 

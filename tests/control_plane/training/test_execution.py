@@ -1,0 +1,253 @@
+"""Runs against the real database and bucket, with a real child process that needs no PyTorch."""
+
+import hashlib
+import json
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from control_plane.common.object_store import object_store
+from control_plane.speculators.manifest import is_authentic
+from control_plane.speculators.models import SpeculatorVersion
+from control_plane.speculators.selectors import active_version, active_version_ref
+from control_plane.speculators.services import set_frozen
+from control_plane.tenants.placements import generation_of
+from control_plane.training import services
+from control_plane.training.config import training_config
+from control_plane.training.models import TrainingRun
+from control_plane.training.tasks import execute_run
+from dataplane.contracts import SignedManifest, from_dict
+from tests.control_plane.learning import KEY, make_tenant, make_version, put_segment, use_training_process
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def store(s3_settings):
+    return object_store()
+
+
+@pytest.fixture
+def tenant(store):
+    tenant = make_tenant()
+    policy = tenant.consent()
+    for minutes in (5, 4, 3, 2, 1):
+        put_segment(store, tenant, at=timezone.now() - timedelta(minutes=minutes))
+    services.discover_segments(policy, store, lookback_days=3)
+    return tenant
+
+
+def start(tenant):
+    return services.start_run(tenant.speculator, trigger="manual", actor="usr_test")
+
+
+def run_now(run):
+    execute_run(run.id)
+    run.refresh_from_db()
+    return run
+
+
+def events(run):
+    return list(run.events.values_list("to_state", flat=True))
+
+
+def test_a_run_that_gains_is_published_promoted_and_told_to_the_nodes(tenant, store, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    before = generation_of("tiny")
+    run = run_now(start(tenant))
+    assert (run.state, run.state_code) == ("succeeded", "gain_measured")
+    assert events(run) == [
+        "queued", "admitted", "preparing", "running", "evaluating", "publishing", "succeeded",
+    ]  # fmt: skip
+    version = active_version(tenant.speculator)
+    assert version.pk == run.version_id and version.number == 1 and version.training_run_id == run.id
+    assert version.gate["outcome"] == "accepted" and version.consent["capture"] is True
+    assert generation_of("tiny") == before + 1
+
+    reference = active_version_ref(tenant.endpoint)
+    body = store.get(reference.manifest_key)
+    assert hashlib.sha256(body).hexdigest() == reference.manifest_sha256
+    signed = from_dict(SignedManifest, json.loads(body))
+    assert is_authentic(signed, {"test": KEY.public_base64})
+    assert signed.manifest.project_id == tenant.project.id and signed.manifest.static_sha256 == "a" * 64
+    artifact = store.get(signed.manifest.file.key)
+    assert hashlib.sha256(artifact).hexdigest() == signed.manifest.file.sha256
+    assert len(artifact) == signed.manifest.file.size_bytes
+
+
+def test_the_newest_traffic_is_held_out_and_the_input_is_frozen(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run = run_now(start(tenant))
+    days = sorted(run.inputs["train"] + run.inputs["heldout"])
+    assert len(run.inputs["train"]) == 4 and len(run.inputs["heldout"]) == 1 and len(set(days)) == 5
+    newest = tenant.project.traffic_segments.order_by("-last_at").first()
+    assert run.inputs["heldout"] == [newest.key]
+
+
+def test_scratch_folders_are_gone_afterwards(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run_now(start(tenant))
+    assert list((tmp_path / "var" / "training").iterdir()) == []
+
+
+def test_a_second_version_is_judged_against_the_first_and_supersedes_it(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    first = run_now(start(tenant)).version
+    use_training_process(settings, tmp_path, candidate=3.5)
+    run = run_now(start(tenant))
+    first.refresh_from_db()
+    assert run.state == "succeeded" and run.incumbent_id == first.pk
+    assert first.state == "superseded" and run.version.parent_id == first.pk and run.version.number == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "code"),
+    [
+        ({"candidate": 2.0}, "rejected", "no_gain_measured"),
+        ({"greedy_identical": False}, "rejected", "output_changed"),
+        ({"outcome": "skipped", "reason": "nothing to gain"}, "skipped", "child_skipped"),
+        ({"exit": 3}, "failed", "child_failed"),
+        ({"report": {"training_run_id": "run_other"}}, "failed", "bad_report"),
+        ({"report": {"num_train_records": "many"}}, "failed", "bad_report"),
+        ({"report": {"train_seconds": float("nan")}}, "failed", "bad_report"),
+        ({"report": {"delta_sha256": "b" * 64}}, "failed", "bad_artifact"),
+    ],
+)
+def test_a_run_without_a_sure_gain_ends_visibly_and_changes_nothing(tenant, settings, tmp_path, behaviour, state, code):
+    use_training_process(settings, tmp_path, **behaviour)
+    run = run_now(start(tenant))
+    assert (run.state, run.state_code) == (state, code) and run.state_message and run.finished_at
+    assert active_version(tenant.speculator) is None
+
+
+def test_a_child_killed_from_outside_is_tried_again_and_then_fails(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=60)
+    settings.SLIPSTREAM_TRAINING_WALL_SECONDS = 1
+    run = start(tenant)
+    for attempt in (1, 2):
+        assert (run_now(run).state, run.attempts) == ("queued", attempt)
+    assert run_now(run).state == "failed" and run.attempts == 3
+
+
+def test_a_finished_run_is_not_run_again_by_a_second_message(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run = run_now(start(tenant))
+    assert run_now(run).attempts == 1
+
+
+def test_a_run_without_consent_is_cancelled(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run = start(tenant)
+    tenant.consent(capture=False)
+    assert run_now(run).state == "cancelled"
+
+
+def test_foreign_and_broken_records_never_reach_the_child(tenant, store, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    put_segment(store, tenant, extra=[b'{"project_id": "prj_other", "model": "tiny"}', b"{broken"])
+    services.discover_segments(tenant.project.traffic_policy, store, lookback_days=3)
+    run = run_now(start(tenant))
+    assert run.state == "succeeded"  # the child asserts that all records are its project's
+    assert run.report["num_train_records"] == 96
+
+
+def test_a_frozen_speculator_keeps_its_version_and_the_candidate_stays_eligible(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run = start(tenant)
+    set_frozen(tenant.speculator, True, actor="usr_test")
+    assert run_now(run).state_code == "frozen"
+    assert run.version.state == "eligible" and active_version(tenant.speculator) is None
+
+
+def test_a_version_that_went_live_during_the_run_is_not_overwritten(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=1.5)
+    run = start(tenant)
+    worker = in_thread(run)
+    wait_for(run, "running")
+    other = make_version(tenant, state="active")
+    worker.join()
+    run.refresh_from_db()
+    assert (run.state, run.state_code) == ("succeeded", "superseded")
+    assert active_version(tenant.speculator).pk == other.pk
+
+
+def test_cancelling_a_running_run_ends_its_child(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=60)
+    run = start(tenant)
+    worker = in_thread(run)
+    wait_for(run, "running")
+    services.cancel_run(run, actor="usr_test")
+    worker.join(20)
+    assert not worker.is_alive()
+    run.refresh_from_db()
+    assert run.state == "cancelled" and run.lease_token is None
+    assert SpeculatorVersion.objects.unscoped().count() == 0
+
+
+def test_a_worker_that_lost_its_lease_has_no_effect(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=1.5)
+    run = start(tenant)
+    worker = in_thread(run)
+    wait_for(run, "running")
+    TrainingRun.objects.filter(project=tenant.project).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert services.sweep() == [run.id]
+    worker.join(20)
+    run.refresh_from_db()
+    assert run.state == "queued" and run.state_code == "lease_lost"
+    assert SpeculatorVersion.objects.unscoped().count() == 0
+
+
+def test_an_unreachable_bucket_is_retried(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    run = start(tenant)
+    settings.S3_ENDPOINT_URL = "http://127.0.0.1:9"
+    assert (run_now(run).state, run.state_code) == ("queued", "object_store")
+
+
+def test_a_missing_model_folder_fails_with_its_name(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    (tmp_path / "checkpoints" / "tiny").rmdir()
+    run = run_now(start(tenant))
+    assert run.state == "failed" and "static speculator" in run.state_message
+
+
+def test_the_worker_never_imports_torch():
+    import subprocess
+    import sys
+
+    code = "import control_plane.celery, django; django.setup(); import control_plane.training.tasks, sys; "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_max_records_bounds_the_input(tenant):
+    from control_plane.training.inputs import choose_inputs
+
+    inputs, last = choose_inputs(tenant.project.id, max_records=40, heldout_records=16)
+    assert inputs.records == 48 and last == tenant.project.traffic_segments.order_by("-id").first().id
+    assert training_config().min_records == 48
+
+
+def in_thread(run):
+    def work():
+        try:
+            execute_run(run.id)
+        finally:
+            connection.close()
+            close_old_connections()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def wait_for(run, state):
+    deadline = time.monotonic() + 20
+    while run.state != state:
+        assert time.monotonic() < deadline, run.state
+        time.sleep(0.02)
+        run.refresh_from_db()
