@@ -90,8 +90,12 @@ class State:
         if shutil.disk_usage(self.folder).free < _NEEDED_BYTES:
             raise ServiceError(f"The disk is full: less than {_NEEDED_BYTES >> 20} MB are free for {self.folder}.")
         self._lock = self._acquire()
-        self.secrets = self._load_secrets()
-        self.ports = self._load_ports()
+        try:
+            self.secrets = self._load_secrets()
+            self.ports = self._load_ports()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._lock.close()
