@@ -38,7 +38,10 @@ async def chat_completions(request: Request) -> Response:
     body = parse_request(ChatRequest, await _read_body(request))
     endpoint = endpoint_of(caller, body.model, snapshot)
     messages = [message.to_template() for message in body.messages]
-    prompt = await asyncio.to_thread(serving.codec.apply_chat_template, messages)
+    try:
+        prompt = await asyncio.to_thread(serving.codec.apply_chat_template, messages)
+    except ValueError as error:
+        raise InvalidRequest(f"messages: {error}", param="messages", code="invalid_value") from None
     return await _complete(request, caller, endpoint, body, "chat", (tuple(prompt),))
 
 
@@ -248,7 +251,10 @@ async def _read_body(request: Request) -> bytes:
 
 def _tokens(serving: Serving, prompt: Prompt) -> tuple[int, ...]:
     if isinstance(prompt, str):
-        return tuple(serving.codec.encode(prompt))
+        try:
+            return tuple(serving.codec.encode(prompt))
+        except ValueError as error:
+            raise InvalidRequest(f"prompt: {error}", param="prompt", code="invalid_value") from None
     _check_token_ids(prompt, serving.codec.vocab_size, "prompt")
     return prompt
 

@@ -13,11 +13,11 @@ class Detokenizer(Protocol):
     """Text of a growing sequence of tokens; holds back bytes that are not yet a character."""
 
     def push(self, token_ids: Sequence[int]) -> str: ...
-    def finish(self) -> str: ...
+    def flush(self) -> str: ...
 
 
 class Codec(Protocol):
-    """The tokenizer as the server sees it."""
+    """The tokenizer as the server sees it. A text or messages that it can't take raise ValueError."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -77,7 +77,7 @@ class TextStream:
         """The sequence has ended: whatever was held back is text after all."""
         if self.is_stopped:
             return TextDelta("")
-        grown = self._grow(self._detokenizer.finish())
+        grown = self._grow(self._detokenizer.flush())
         if self.is_stopped:
             return grown
         rest = self._emit(len(self._held), all_logprobs=True)

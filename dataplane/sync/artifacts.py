@@ -42,7 +42,6 @@ class ArtifactRules:
     """What this node accepts. `static_sha256` None: any (the node has no static drafter to compare with)."""
 
     public_keys: Mapping[str, str]  # key id -> base64 Ed25519 public key
-    target_model: str
     static_sha256: str | None = None
     max_bytes: int = 64 << 20
 
@@ -76,12 +75,6 @@ class ArtifactStore:
         write_atomically(manifest_path, data)
         return path
 
-    def keep_only(self, paths: set[Path]) -> None:
-        """Remove artifact files that no endpoint needs."""
-        for path in self._folder.glob("*.safetensors"):
-            if path not in paths:
-                path.unlink(missing_ok=True)
-
     def _cached(self, path: Path, sha256: str) -> bytes | None:
         """The file's bytes if it is there and intact."""
         if not _is_digest(sha256) or not path.is_file():
@@ -105,7 +98,7 @@ def verified_manifest(data: bytes, endpoint: EndpointConfig, ref: SpeculatorRef,
         ("speculator_version_id", manifest.speculator_version_id, ref.speculator_version_id),
         ("speculator_id", manifest.speculator_id, ref.speculator_id),
         ("project_id", manifest.project_id, endpoint.project_id),
-        ("target_model", manifest.target_model, rules.target_model),
+        ("target_model", manifest.target_model, endpoint.model),
         ("static_sha256", manifest.static_sha256, rules.static_sha256 or manifest.static_sha256),
     )
     for name, found, expected in expectations:

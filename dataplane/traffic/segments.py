@@ -14,6 +14,7 @@ import json
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,7 @@ class TrafficSegments:
         self._sequence = 0
         self._dropped = 0
         self._dropped_lock = threading.Lock()
+        self._withdrawn: deque[str] = deque()
         self.num_screened = 0  # records that were not kept because they looked sensitive
 
     @property
@@ -98,6 +100,10 @@ class TrafficSegments:
             self._queue.put_nowait(record)
         except queue.Full:
             self._drop(1)
+
+    def discard(self, project_id: str) -> None:
+        """Consent was withdrawn: what has not been sent is deleted, by the writing thread."""
+        self._withdrawn.append(project_id)
 
     def run(self, stop: threading.Event) -> None:
         """Write until `stop`, then close everything that is open."""
@@ -127,6 +133,8 @@ class TrafficSegments:
                     self.num_screened += 1
                 else:
                     self._write(record)
+            while self._withdrawn:
+                self._delete(self._withdrawn.popleft())
             now = self._clock()
             for segment in list(self._open.values()):
                 if segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds:
@@ -195,6 +203,13 @@ class TrafficSegments:
             temporary.write_text(json.dumps({"key": key, "metadata": metadata}))
             temporary.replace(ready.description)
         segment.path.unlink(missing_ok=True)
+
+    def _delete(self, project_id: str) -> None:
+        if (segment := self._open.pop(project_id, None)) is not None:
+            segment.path.unlink(missing_ok=True)
+        for ready in self.ready():
+            if ready.key.startswith(f"projects/{project_id}/"):
+                ready.remove()
 
     def _enforce_cap(self) -> None:
         segments = self.ready()

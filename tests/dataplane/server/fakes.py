@@ -20,7 +20,7 @@ class ByteDetokenizer:
     def push(self, token_ids: Sequence[int]) -> str:
         return self._decoder.decode(bytes(token for token in token_ids if token < EOS))
 
-    def finish(self) -> str:
+    def flush(self) -> str:
         return self._decoder.decode(b"", final=True)
 
 

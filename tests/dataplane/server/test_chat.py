@@ -186,9 +186,7 @@ def test_an_engine_error_is_an_error_also_in_mid_stream(node: Node) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (500, "engine_error")
     with client(node) as api, pytest.raises(openai.APIError, match="engine failed"):
         list(
-            api.chat.completions.create(
-                model="assistant", messages=[{"role": "user", "content": "fail"}], stream=True
-            )
+            api.chat.completions.create(model="assistant", messages=[{"role": "user", "content": "fail"}], stream=True)
         )
     assert [event.status for event in node.usage(2)] == ["engine_error"] * 2
     assert node.chat("hi").status_code == 200

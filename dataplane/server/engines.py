@@ -1,0 +1,124 @@
+"""Builds the engine that a configuration names. Heavy imports stand inside the factory that needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dataplane.config import ConfigError, NodeConfig
+from dataplane.contracts import LoadedVersion
+from dataplane.engines.base import Engine
+from dataplane.server.text import Codec, Detokenizer
+from dataplane.sync.agent import WantedVersion
+
+if TYPE_CHECKING:
+    from dataplane.models.llama import LlamaModel
+    from dataplane.models.tokenizer import Tokenizer
+    from dataplane.speculation.registry import DrafterSet
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    """A running engine and its drafters, as the node uses them."""
+
+    engine: Engine
+    codec: Codec
+    max_context: int
+    refresh: Callable[[Mapping[str, WantedVersion]], list[LoadedVersion]]
+    forget: Callable[[str], None]  # drops what the tenant memory learned from a project
+    stop: Callable[[], None]
+
+
+def load_engine(config: NodeConfig) -> LoadedEngine:
+    """Load the model and start the engine. Raises ConfigError for an engine that doesn't exist, ValueError for a
+    model or a drafter that can't be loaded."""
+    if config.engine == "embedded":
+        return _load_embedded(config)
+    raise ConfigError(f"--engine {config.engine}: the engines are: embedded")
+
+
+def _load_embedded(config: NodeConfig) -> LoadedEngine:
+    import torch
+
+    from dataplane.engines.embedded import EmbeddedEngine
+    from dataplane.models.llama import LlamaModel
+    from dataplane.models.tokenizer import Tokenizer
+    from dataplane.speculation.controller import Controller
+    from dataplane.speculation.registry import Desired
+
+    threads = config.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    tokenizer = Tokenizer.load(config.model)
+    model, drafters = _load_speculation(config)
+    engine = EmbeddedEngine(
+        model,
+        drafters,
+        Controller(),
+        num_slots=config.num_slots,
+        max_context=min(config.max_context, model.max_context),
+        prefix_cache_bytes=config.prefix_cache_mib << 20,
+        threads=threads,
+    )
+    engine.start()
+
+    def refresh(wanted: Mapping[str, WantedVersion]) -> list[LoadedVersion]:
+        desired = {
+            endpoint_id: Desired(want.project_id, want.speculator_version_id, want.path)
+            for endpoint_id, want in wanted.items()
+        }
+        return drafters.refresh(desired)
+
+    return LoadedEngine(
+        engine=engine,
+        codec=TokenizerCodec(tokenizer, model.config.vocab_size, frozenset(model.config.eos_token_ids)),
+        max_context=engine.max_context,
+        refresh=refresh,
+        forget=drafters.purge,
+        stop=engine.stop,
+    )
+
+
+def _load_speculation(config: NodeConfig) -> tuple[LlamaModel, DrafterSet]:
+    """The target model, capturing the features that its static drafter was trained on, and the drafters."""
+    from dataplane.models.llama import LlamaModel
+    from dataplane.speculation.registry import DrafterSet
+
+    if config.static is None:
+        model = LlamaModel.load(config.model)
+        return model, DrafterSet(vocab_size=model.config.vocab_size)
+
+    from dataplane.speculation.drafters.checkpoint import load_checkpoint
+    from dataplane.speculation.drafters.delta import load_delta
+    from dataplane.speculation.drafters.eagle import EagleDrafter
+
+    checkpoint = load_checkpoint(config.static)
+    model = LlamaModel.load(config.model, feature_layers=checkpoint.config.feature_layers)
+    static = EagleDrafter(
+        checkpoint,
+        model.embedding,
+        num_slots=config.num_slots,
+        max_context=min(config.max_context, model.max_context),
+    )
+    drafters = DrafterSet(static, load_delta=partial(load_delta, static=checkpoint), vocab_size=model.config.vocab_size)
+    return model, drafters
+
+
+class TokenizerCodec:
+    """A model's tokenizer as the server sees it."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_token_ids: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self.vocab_size = vocab_size
+        self.eos_token_ids = eos_token_ids
+        self.encode = tokenizer.encode
+        self.token_bytes = tokenizer.token_bytes
+        self.apply_chat_template = tokenizer.apply_chat_template
+        self.decode = tokenizer.decode
+
+    def detokenizer(self) -> Detokenizer:
+        from dataplane.models.tokenizer import IncrementalDetokenizer
+
+        return IncrementalDetokenizer(self._tokenizer)

@@ -1,0 +1,224 @@
+"""The node's agent: keeps its identity, follows the snapshot, loads what it asks for, and reports.
+
+Every method is one action of a loop and safe to repeat; the request path never waits for any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from dataplane.contracts import EndpointConfig, LoadedVersion, NodeStatus, SpeculatorRef
+from dataplane.object_store import ObjectStoreError
+from dataplane.sync.artifacts import ArtifactRefused, ArtifactStore
+from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity, Registration
+from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore, write_atomically
+from dataplane.sync.status import SpeculationWindows
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WantedVersion:
+    """What an endpoint should run. `path` None: it could not be brought to this node; what it has now stays."""
+
+    project_id: str
+    speculator_version_id: str
+    path: Path | None
+
+
+# Loads the wanted versions off the hot path and says what is loaded and what was refused.
+Refresh = Callable[[Mapping[str, WantedVersion]], list[LoadedVersion]]
+
+
+class IdentityStore:
+    """The node's id and credential: got once for the registration token, kept in a file that only the node reads."""
+
+    def __init__(self, path: Path, control_plane: ControlPlane, registration: Registration) -> None:
+        self._path = path
+        self._control_plane = control_plane
+        self._registration = registration
+        self._lock = threading.Lock()
+        self._identity: NodeIdentity | None = None
+        try:
+            data = json.loads(path.read_bytes())
+            self._identity = NodeIdentity(str(data["node_id"]), str(data["credential"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # not registered yet
+
+    @property
+    def known(self) -> NodeIdentity | None:
+        return self._identity
+
+    def get(self) -> NodeIdentity:
+        """The identity, registering first if there is none. Raises ControlPlaneError."""
+        with self._lock:
+            if self._identity is None:
+                identity = self._control_plane.register(self._registration)
+                data = {"node_id": identity.node_id, "credential": identity.credential}
+                write_atomically(self._path, json.dumps(data).encode())
+                self._identity = identity
+                log.info("registered as %s", identity.node_id)
+            return self._identity
+
+    def refused(self, identity: NodeIdentity) -> None:
+        """The control plane doesn't know this identity (any more): register again, if there is a token for it."""
+        with self._lock:
+            if self._identity == identity and self._registration.registration_token:
+                self._identity = None
+
+
+class Agent:
+    """Follows the control plane. `forget` drops what was learned from a project that no longer consents."""
+
+    def __init__(
+        self,
+        *,
+        control_plane: ControlPlane,
+        identity: IdentityStore,
+        snapshots: SnapshotStore,
+        artifacts: ArtifactStore,
+        refresh: Refresh,
+        forget: Callable[[str], None],
+        windows: SpeculationWindows,
+        last_good: Path,
+    ) -> None:
+        self._control_plane = control_plane
+        self._identity = identity
+        self._snapshots = snapshots
+        self._artifacts = artifacts
+        self._refresh = refresh
+        self._forget = forget
+        self._windows = windows
+        self._last_good = last_good
+        self._paths: dict[tuple[str, str], Path] = {}  # (endpoint, version) -> verified file
+        self._refused: dict[tuple[str, str], str] = {}  # (endpoint, version) -> reason, for good
+        self._wanted: dict[str, WantedVersion] | None = None
+        self.loaded: tuple[LoadedVersion, ...] = ()
+
+    def with_identity(self, call: Callable[[NodeIdentity], T]) -> T:
+        """Run `call` as this node; a refused credential leads to a new registration next time."""
+        identity = self._identity.get()
+        try:
+            return call(identity)
+        except ControlPlaneError as error:
+            if error.status in (401, 403):
+                self._identity.refused(identity)
+            raise
+
+    def follow(self) -> None:
+        """Poll the snapshot, put a newer one in force, and bring what it wants to this node."""
+        current = self._snapshots.current
+        known = self._identity.known
+        has_own = current is not None and known is not None and current.snapshot.node_id == known.node_id
+        generation = current.generation if current is not None and has_own else None
+        snapshot = self.with_identity(lambda identity: self._control_plane.snapshot(identity, generation))
+        if snapshot is not None and self._snapshots.apply(snapshot):
+            log.info("snapshot generation %d is in force", snapshot.generation)
+            applied = self._snapshots.current
+            assert applied is not None, "a snapshot was just applied"
+            self._forget_withdrawn(current, applied)
+        self.reconcile()
+
+    def restore(self) -> None:
+        """After a restart: load what was last good, so that a refused newer version has something to fall back on."""
+        try:
+            data = json.loads(self._last_good.read_bytes())
+            wanted = {
+                endpoint: WantedVersion(str(item["project_id"]), str(item["version"]), Path(item["path"]))
+                for endpoint, item in data.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+        self._refresh(wanted)
+
+    def reconcile(self) -> None:
+        """Bring the wanted versions to this node's disk and hand them to the drafters; cheap when nothing changed."""
+        current = self._snapshots.current
+        if current is None:
+            return
+        reasons: dict[str, str] = {}
+        wanted: dict[str, WantedVersion] = {}
+        for endpoint in current.endpoints.values():
+            if endpoint.speculator is not None and endpoint.speculation_mode == "adaptive":
+                path, reason = self._bring(endpoint, endpoint.speculator)
+                version = endpoint.speculator.speculator_version_id
+                wanted[endpoint.endpoint_id] = WantedVersion(endpoint.project_id, version, path)
+                if reason:
+                    reasons[endpoint.endpoint_id] = reason
+        # A download that failed is tried again with every poll; a refusal is for good.
+        is_complete = all(
+            (endpoint_id, want.speculator_version_id) in self._refused
+            for endpoint_id, want in wanted.items()
+            if want.path is None
+        )
+        if wanted == self._wanted and is_complete:
+            return
+        loaded = self._refresh(wanted)
+        self.loaded = tuple(
+            LoadedVersion(item.endpoint_id, item.speculator_version_id, "refused", reasons[item.endpoint_id])
+            if item.state == "refused" and item.endpoint_id in reasons
+            else item
+            for item in loaded
+        )
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._remember_good(wanted)
+            for item in self.loaded:
+                log.info("endpoint %s: %s %s %s", item.endpoint_id, item.speculator_version_id, item.state, item.reason)
+
+    def report(self, status: Callable[[NodeIdentity], NodeStatus]) -> None:
+        """Send the heartbeat with the windows since the last one that arrived."""
+        windows = self._windows.take()
+        try:
+            self.with_identity(
+                lambda identity: self._control_plane.send_status(
+                    identity, replace(status(identity), windows=windows, loaded=self.loaded)
+                )
+            )
+        except ControlPlaneError:
+            self._windows.restore(windows)
+            raise
+
+    def _bring(self, endpoint: EndpointConfig, ref: SpeculatorRef) -> tuple[Path | None, str]:
+        key = (endpoint.endpoint_id, ref.speculator_version_id)
+        if key in self._refused:
+            return None, self._refused[key]
+        if key not in self._paths:
+            try:
+                self._paths[key] = self._artifacts.fetch(endpoint, ref)
+            except ArtifactRefused as error:
+                log.warning("refused speculator version %s: %s", ref.speculator_version_id, error)
+                self._refused[key] = str(error)
+                return None, str(error)
+            except ObjectStoreError as error:
+                return None, f"not downloaded yet: {error}"
+        return self._paths[key], ""
+
+    def _remember_good(self, wanted: Mapping[str, WantedVersion]) -> None:
+        good = {
+            item.endpoint_id: {"project_id": want.project_id, "version": want.speculator_version_id, "path": want.path}
+            for item in self.loaded
+            if item.state == "loaded"
+            and (want := wanted.get(item.endpoint_id)) is not None
+            and want.path is not None
+            and want.speculator_version_id == item.speculator_version_id
+        }
+        if good:
+            write_atomically(self._last_good, json.dumps(good, default=str).encode())
+
+    def _forget_withdrawn(self, before: AppliedSnapshot | None, now: AppliedSnapshot) -> None:
+        """Projects that consented and don't any more, or are gone."""
+        if before is None:
+            return
+        for project_id, project in before.projects.items():
+            after = now.projects.get(project_id)
+            if project.traffic.capture and (after is None or not after.traffic.capture):
+                self._forget(project_id)

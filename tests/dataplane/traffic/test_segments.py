@@ -1,0 +1,177 @@
+"""Traffic goes from the queue to segments to the bucket; what is lost is counted, what looks sensitive isn't kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from dataplane.contracts import TrafficPolicy, TrafficRecord, from_dict
+from dataplane.object_store import ObjectStoreError
+from dataplane.traffic.record import is_captured, looks_sensitive
+from dataplane.traffic.segments import TrafficSegments
+from dataplane.traffic.upload import send_traffic
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bucket:
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self.is_down = False
+
+    def put(self, key: str, path: Path, metadata: Mapping[str, str]) -> None:
+        if self.is_down:
+            raise ObjectStoreError("down")
+        self.objects[key] = path.read_bytes(), dict(metadata)
+
+    def get(self, key: str, *, max_bytes: int) -> bytes:
+        return self.objects[key][0]
+
+
+def record(number: int, project: str = "prj_1") -> TrafficRecord:
+    created = f"2026-01-01T00:00:{number:02d}Z"
+    return TrafficRecord(f"rec_{number}", project, "ep_1", "m", created, (1, 2), (3, number), "spv_1")
+
+
+def segments(folder: Path, **options: object) -> TrafficSegments:
+    return TrafficSegments(folder, node_id=lambda: "node_1", boot_id="boot", **options)  # type: ignore[arg-type]
+
+
+def records_in(bucket: Bucket) -> list[TrafficRecord]:
+    found = []
+    for _, (data, _) in sorted(bucket.objects.items()):
+        lines = zstandard.ZstdDecompressor().decompressobj().decompress(data).splitlines()
+        found += [from_dict(TrafficRecord, json.loads(line)) for line in lines]
+    return found
+
+
+def test_a_segment_closes_by_age_and_arrives_under_its_projects_prefix_with_its_numbers(tmp_path: Path) -> None:
+    clock, bucket = Clock(), Bucket()
+    writer = segments(tmp_path, clock=clock, roll_seconds=15.0)
+    for number, project in enumerate(("prj_1", "prj_2", "prj_1")):
+        writer.record(record(number, project))
+    writer.work(wait_seconds=0.0)
+    assert send_traffic(writer, bucket) == 0
+    clock.now = 15.0
+    writer.work(wait_seconds=0.0)
+    assert send_traffic(writer, bucket) == 2
+    assert send_traffic(writer, bucket) == 0
+    first, second = sorted(bucket.objects)
+    assert first.startswith("projects/prj_1/traffic/20")
+    assert first.endswith("/node_1-boot-00000001.jsonl.zst")
+    assert second.startswith("projects/prj_2/")
+    assert bucket.objects[first][1] == {
+        "records": "2",
+        "tokens": "8",
+        "first_timestamp": "2026-01-01T00:00:00Z",
+        "last_timestamp": "2026-01-01T00:00:02Z",
+    }
+    assert records_in(bucket) == [record(0), record(2), record(1, "prj_2")]
+
+
+def test_a_segment_closes_by_size(tmp_path: Path) -> None:
+    writer = segments(tmp_path, clock=Clock(), roll_bytes=500)
+    for number in range(4):
+        writer.record(record(number))
+    writer.work(wait_seconds=0.0)
+    assert len(writer.ready()) == 1
+
+
+def test_while_the_bucket_is_down_the_disk_keeps_up_to_its_cap_and_the_oldest_go_first(tmp_path: Path) -> None:
+    bucket = Bucket()
+    bucket.is_down = True
+    writer = segments(tmp_path, clock=Clock(), roll_seconds=0.0, cap_bytes=400)
+    for number in range(10):
+        writer.record(record(number))
+        writer.work(wait_seconds=0.0)
+    with pytest.raises(ObjectStoreError):
+        send_traffic(writer, bucket)
+    bucket.is_down = False
+    send_traffic(writer, bucket)
+    kept = [item.output_tokens[1] for item in records_in(bucket)]
+    assert 0 < len(kept) < 10
+    assert kept == list(range(10 - len(kept), 10))
+    assert writer.num_dropped == 10 - len(kept)
+
+
+def test_a_full_queue_drops_and_counts_and_never_blocks(tmp_path: Path) -> None:
+    writer = segments(tmp_path, queue_size=2)
+    for number in range(5):
+        writer.record(record(number))
+    assert writer.num_dropped == 3
+
+
+def test_what_a_crash_left_open_is_sent_by_the_next_boot(tmp_path: Path) -> None:
+    crashed = segments(tmp_path)
+    for number in range(2):
+        crashed.record(record(number))
+    crashed.work(wait_seconds=0.0)
+    path = next(tmp_path.glob("open/*/*.jsonl"))
+    path.write_bytes(path.read_bytes() + b'{"record_id": "torn')
+    restarted, bucket = segments(tmp_path), Bucket()
+    restarted.recover()
+    send_traffic(restarted, bucket)
+    assert records_in(bucket) == [record(0), record(1)]
+    assert list(tmp_path.glob("open/*/*")) == []
+
+
+def test_records_that_look_sensitive_are_screened_and_counted(tmp_path: Path) -> None:
+    writer = segments(tmp_path, is_sensitive=lambda item: item.output_tokens[1] == 1)
+    for number in range(3):
+        writer.record(record(number))
+    writer.work(wait_seconds=0.0)
+    writer.close_all()
+    assert [segment.metadata["records"] for segment in writer.ready()] == ["2"]
+    assert writer.num_screened == 1
+
+
+def test_withdrawn_consent_deletes_what_was_not_sent(tmp_path: Path) -> None:
+    writer = segments(tmp_path, clock=Clock(), roll_seconds=0.0)
+    writer.record(record(0))
+    writer.record(record(1, "prj_2"))
+    writer.work(wait_seconds=0.0)
+    writer.discard("prj_1")
+    writer.work(wait_seconds=0.0)
+    assert [segment.key.split("/")[1] for segment in writer.ready()] == ["prj_2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write to jane.doe@example.com please",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "key sk-abcdefghijklmnopqrstuvwx",
+        "sls_test_000000000000_" + "a" * 38,
+        "AKIAABCDEFGHIJKLMNOP",
+        'password = "hunter2hunter2"',
+        "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
+    ],
+)
+def test_secrets_and_addresses_are_recognised(text: str) -> None:
+    assert looks_sensitive(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM users", "a @ b", "the password field", '{"order": 4411, "open": true}']
+)
+def test_ordinary_text_is_not(text: str) -> None:
+    assert not looks_sensitive(text)
+
+
+def test_consent_and_the_request_decide_and_the_sample_is_a_fixed_share() -> None:
+    def captured(policy: TrafficPolicy, *, store: bool = True) -> int:
+        return sum(is_captured(policy, store=store, request_id=f"req_{number}") for number in range(1000))
+
+    assert captured(TrafficPolicy()) == 0
+    assert captured(TrafficPolicy(capture=True)) == 1000
+    assert captured(TrafficPolicy(capture=True), store=False) == 0
+    assert 250 < captured(TrafficPolicy(capture=True, sample_rate=0.3)) < 350
