@@ -14,11 +14,12 @@ from dataplane.speculation.drafters.memory import ORDERS, Evidence
 
 _PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
 _MEMORY = 200.0  # observations that a cell remembers: older ones fade
-_LOG_LIMIT = 1e-4
+_CLIP = 1e-4
+_WORST_LOSS = 3.0  # nats: one surprise is not a drift
 
 
 def logit(probability: float) -> float:
-    clipped = min(max(probability, _LOG_LIMIT), 1 - _LOG_LIMIT)
+    clipped = min(max(probability, _CLIP), 1 - _CLIP)
     return math.log(clipped / (1 - clipped))
 
 
@@ -27,8 +28,8 @@ def sigmoid(value: float) -> float:
 
 
 def log_loss(probability: float, accepted: bool) -> float:
-    """Nats; at most about 9."""
-    return -math.log(max(probability if accepted else 1 - probability, _LOG_LIMIT))
+    """Nats, at most _WORST_LOSS."""
+    return min(_WORST_LOSS, -math.log(max(probability if accepted else 1 - probability, _CLIP)))
 
 
 @dataclass(slots=True)
@@ -79,8 +80,8 @@ class Rate:
 
 def cell_of(evidence: Evidence, temperature: float) -> int:
     """The calibration cell of a memory token: scope, order, count, dominance, how random the target samples."""
-    count = min(evidence.count, 8).bit_length() - 1  # 1, 2-3, 4-7, 8+
-    rest = evidence.total - evidence.count
+    count = min(evidence.hits, 8).bit_length() - 1  # 1, 2-3, 4-7, 8+
+    rest = evidence.total - evidence.hits
     dominance = 0 if rest == 0 else 1 if 4 * rest <= evidence.total else 2
     sampled = 0 if temperature == 0 else 1 if temperature < 0.7 else 2
     where = ORDERS.index(evidence.order) + len(ORDERS) * (evidence.scope == "project")
@@ -89,7 +90,7 @@ def cell_of(evidence: Evidence, temperature: float) -> int:
 
 def prior_of(evidence: Evidence, temperature: float) -> float:
     """What to expect of a cell that nobody has seen: cautious, more for longer contexts and for habits."""
-    share = evidence.count / (evidence.total + 1)
+    share = evidence.hits / (evidence.total + 1)
     return (0.35 + 0.04 * min(evidence.order, 10)) * min(1.0, 0.5 + share) / (1 + 0.5 * temperature)
 
 
@@ -128,8 +129,8 @@ class MemoryCalibration:
 class PageHinkley:
     """Detects a lasting rise of a signal's mean (Page, 1954; Hinkley, 1971)."""
 
-    slack: float = 0.15  # a rise of the mean by less than this is no drift
-    threshold: float = 12.0
+    slack: float = 0.2  # a rise of the mean by less than this is no drift
+    threshold: float = 8.0
     minimum: int = 40
     mean: float = 0.0
     count: int = 0

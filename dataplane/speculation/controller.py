@@ -24,6 +24,8 @@ _LONGEST = 15  # draft tokens of a sequence in one step
 _PRICE_RATE = 0.05
 _CURVE_RATE = 0.06
 _MAX_LANES = 4096
+_SLOW = 0.01  # learning rate of a reference calibration
+_PATIENCE = 8
 _WARM_UP = 24  # drafts of a new arm before it is judged
 _NO_PLAN = Plan()
 
@@ -33,11 +35,12 @@ class Arm:
     """What a neural source achieves in one lane, before anything is drafted."""
 
     calibration: OnlineLogistic
+    reference: OnlineLogistic  # a slow copy: what drifts away from it has drifted
     survival: list[float]  # running mean of the calibrated survival at each position
     trials: int = 0
     variance: float = 0.5  # of the expected number of accepted tokens of a draft
     idle: int = 0  # steps since it last drafted
-    patience: int = 8  # idle steps until it is probed again
+    patience: int = _PATIENCE  # idle steps until it is probed again
 
     def learn(self, survival: Sequence[float], lookahead: int) -> None:
         """A draft of `len(survival)` tokens where `lookahead` were asked for."""
@@ -86,7 +89,9 @@ class Controller:
         self._memories: dict[str, MemoryCalibration] = {}  # by project
         self._pooled_cells: dict[int, Rate] = {}
         self._pooled_arms: dict[Source, Arm] = {
-            source: Arm(OnlineLogistic(), [0.5 ** (position + 1) for position in range(_LONGEST)])
+            source: Arm(
+                OnlineLogistic(), OnlineLogistic(rate=_SLOW), [0.5 ** (position + 1) for position in range(_LONGEST)]
+            )
             for source in ("static", "adaptive")
         }
         self._tokens: dict[int, float] = {}  # batch size -> running mean of the expected tokens of a step
@@ -127,6 +132,7 @@ class Controller:
                 num_neural, longest = num_neural + 1, max(longest, num_drafted)
                 asked = plan.lookahead if num_drafted == len(proposal) else num_drafted
                 arm = self._arm(self._lane(sequence), plan.source)
+                arm.idle = 0
                 arm.learn(survival[:num_drafted], asked)
                 self._pooled_arms[plan.source].learn(survival[:num_drafted], asked)
             if proposal.draft_probs is not None:
@@ -173,8 +179,6 @@ class Controller:
         adaptive = sequence.speculation.mode == "adaptive"
         for source in candidate.neural:
             self._arm(lane, source).idle += 1
-        if probe := self._probe(lane, candidate.neural):
-            return Plan(probe, min(room, 3), extend_with_memory=False)
         best, best_value = _NO_PLAN, 0.0
         for source in candidate.neural:
             arm = self._arm(lane, source)
@@ -190,18 +194,21 @@ class Controller:
             survival = self._survival(lane, sequence, candidate.memory.cut(limit), cautious=True)
             lookahead, value = _best_length(survival, slot_cost, 0.0)
             if value > best_value:
-                best = Plan("memory", min(limit, len(candidate.memory)))
+                best, best_value = Plan("memory", min(limit, len(candidate.memory))), value
+        if probe := self._probe(lane, candidate.neural, best_value):
+            return Plan(probe, min(room, 3))
         return best
 
-    def _probe(self, lane: Lane, neural: Sequence[Source]) -> Source | None:
-        """An arm that should draft now, only so that its estimate stays fresh."""
+    def _probe(self, lane: Lane, neural: Sequence[Source], best_value: float) -> Source | None:
+        """An arm that should draft now only so that its estimate stays fresh; rather when little is lost by it."""
         for source in neural:
             arm = lane.arms[source]
-            if arm.trials < _WARM_UP:
-                if source == "adaptive" and lane.steps % 3 == 0:
-                    return source
-            elif arm.idle > arm.patience:
-                arm.patience = min(64, 2 * arm.patience)
+            new = source == "adaptive" and arm.trials < _WARM_UP
+            due = 2 if new else arm.patience if best_value < 1 else 4 * arm.patience
+            if arm.idle > due:
+                arm.idle = 0
+                if not new:
+                    arm.patience = min(64, 2 * arm.patience)
                 return source
         return None
 
@@ -273,11 +280,10 @@ class Controller:
                 arm = self._arm(lane, source)
                 confidence = proposal.confidences[index]
                 if source == "adaptive":
-                    losses.append(log_loss(arm.calibration.probability(confidence), accepted))
-                arm.calibration.learn(confidence, accepted)
-                self._pooled_arms[source].calibration.learn(confidence, accepted)
-                if index == 0:
-                    arm.idle = 0
+                    losses.append(log_loss(arm.reference.probability(confidence), accepted))
+                for one in (arm, self._pooled_arms[source]):
+                    one.calibration.learn(confidence, accepted)
+                    one.reference.learn(confidence, accepted)
         # The target's own tokens tell what the memory's proposal was worth, whether it was used or not.
         for index, (token, emitted) in enumerate(zip(memory.tokens, outcome.new_tokens, strict=False)):
             why = memory.evidence[index]
@@ -297,7 +303,8 @@ class Controller:
             lane.relearning, lane.since, lane.loss_before = True, 0, before
             lane.num_drifts += 1
             lane.memory.forget()
-            lane.arms.pop("adaptive", None)
+            for arm in lane.arms.values():
+                arm.patience = _PATIENCE  # look often whether it has recovered
         elif lane.relearning:
             lane.since += 1
             recovered = lane.since >= 40 and lane.loss_now <= lane.loss_before + lane.drift.slack
@@ -317,7 +324,7 @@ class Controller:
         arm = lane.arms.get(source)
         if arm is None:
             pooled = self._pooled_arms[source]
-            arm = lane.arms[source] = Arm(pooled.calibration.child(), list(pooled.survival))
+            arm = lane.arms[source] = Arm(pooled.calibration.child(), pooled.reference.child(), list(pooled.survival))
         return arm
 
 

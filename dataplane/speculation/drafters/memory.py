@@ -12,11 +12,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
 
-ORDERS = (16, 10, 7, 5, 4, 3, 2)  # context lengths in tokens, longest first
+ORDERS = (24, 12, 6, 4, 3, 2, 1)  # context lengths in tokens, longest first
 LONGEST = ORDERS[0]
 BYTES_PER_SLOT = 10
 _FULL = 64  # counters are halved when one reaches it, so that a habit of yesterday yields to one of today
@@ -24,13 +24,12 @@ _FULL = 64  # counters are halved when one reaches it, so that a habit of yester
 Scope = Literal["request", "project"]
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Why the memory believes in a token."""
 
     scope: Scope
     order: int  # length of the context that matched, tokens
-    count: int  # how often the token followed it, decayed
+    hits: int  # how often the token followed it, decayed
     total: int  # how often anything followed it, decayed
 
 
@@ -50,35 +49,37 @@ class ContextTable:
     def num_bytes(self) -> int:
         return (self._mask + 1) * BYTES_PER_SLOT
 
-    def learn(self, context: tuple[int, ...], token: int) -> None:
-        """`token` followed `context` (its last LONGEST tokens, or fewer at the start of a text)."""
-        for order in ORDERS:
-            if order > len(context):
+    def learn(self, keys: Sequence[int], token: int) -> None:
+        """`token` followed the contexts with these keys."""
+        mask, marks, tokens, counts, totals = self._mask, self._marks, self._tokens, self._counts, self._totals
+        for key in keys:
+            slot, mark = key & mask, (key >> 32) & 0xFFFFFFFF or 1
+            if marks[slot] != mark:
+                if counts[slot] > 1:  # a stronger context lives here: it weakens
+                    counts[slot] -= 1
+                else:
+                    marks[slot], tokens[slot], counts[slot], totals[slot] = mark, token, 1, 1
                 continue
-            key = hash(context[-order:])
-            slot, mark = key & self._mask, (key >> 32) & 0xFFFFFFFF or 1
-            if self._marks[slot] != mark:
-                if self._marks[slot] and self._counts[slot] > 1:  # a stronger context lives here: it weakens
-                    self._counts[slot] -= 1
-                    continue
-                self._marks[slot], self._tokens[slot], self._counts[slot], self._totals[slot] = mark, token, 1, 1
-                continue
-            count, total = self._counts[slot], self._totals[slot] + 1
-            if self._tokens[slot] == token:
+            count, total = counts[slot], totals[slot] + 1
+            if tokens[slot] == token:
                 count += 1
             elif 2 * count < total:  # the majority is gone (Misra and Gries, 1982)
-                self._tokens[slot], count = token, 1
+                tokens[slot], count = token, 1
             if total >= _FULL:
                 count, total = (count + 1) // 2, total // 2
-            self._counts[slot], self._totals[slot] = count, total
+            counts[slot], totals[slot] = count, total
 
-    def recall(self, context: tuple[int, ...], order: int) -> tuple[int, int, int] | None:
-        """(token, count, total) after the last `order` tokens of `context`; None if it was never seen."""
-        key = hash(context[-order:])
+    def recall(self, key: int) -> tuple[int, int, int] | None:
+        """(token, count, total) after the context with this key; None if it is unknown."""
         slot = key & self._mask
         if self._marks[slot] != ((key >> 32) & 0xFFFFFFFF or 1):
             return None
         return self._tokens[slot], self._counts[slot], self._totals[slot]
+
+
+def context_keys(window: tuple[int, ...]) -> list[int]:
+    """One key for each order that the window (the last LONGEST tokens, or fewer at the start of a text) can fill."""
+    return [hash(window[-order:]) for order in ORDERS if order <= len(window)]
 
 
 @dataclass(slots=True)
@@ -114,16 +115,13 @@ class TenantMemory:
     def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
         """The likeliest continuation of the sequence (and of `drafted` after it), at most `lookahead` tokens."""
         request = self._catch_up(sequence)
-        tables: list[tuple[Scope, ContextTable]] = [("request", request.table)]
         shared = self._projects.get(sequence.project_id)
-        if shared is not None:
-            tables.append(("project", shared))
         window = (request.window + tuple(drafted))[-LONGEST:]
         tokens: list[int] = []
         sources: list[Source] = []
         evidence: list[Evidence] = []
         while len(tokens) < lookahead:
-            found = _longest(tables, window)
+            found = _likeliest(request.table, shared, window)
             if found is None:
                 break
             token, why = found
@@ -133,7 +131,7 @@ class TenantMemory:
             window = (*window[-LONGEST + 1 :], token)
         if not tokens:
             return EMPTY_PROPOSAL
-        confidences = tuple(why.count / (why.total + 1) for why in evidence)
+        confidences = tuple(why.hits / (why.total + 1) for why in evidence)
         return Proposal(tuple(tokens), confidences, tuple(sources), None, tuple(evidence))
 
     def release(self, sequence: SequenceView) -> None:
@@ -148,7 +146,7 @@ class TenantMemory:
         for text in texts:
             window: tuple[int, ...] = ()
             for token in text:
-                table.learn(window, token)
+                table.learn(context_keys(window), token)
                 window = (*window[-LONGEST + 1 :], token)
         return table
 
@@ -177,9 +175,10 @@ class TenantMemory:
             window = request.window
             for position in range(request.num_seen, len(sequence.tokens)):
                 token = sequence.tokens[position]
-                request.table.learn(window, token)
+                keys = context_keys(window)
+                request.table.learn(keys, token)
                 if shared is not None and position >= sequence.num_prompt_tokens:
-                    shared.learn(window, token)
+                    shared.learn(keys, token)
                 window = (*window[-LONGEST + 1 :], token)
             request.window, request.num_seen = window, len(sequence.tokens)
         return request
@@ -197,12 +196,26 @@ class TenantMemory:
             del self._projects[next(iter(self._projects))]
 
 
-def _longest(tables: Sequence[tuple[Scope, ContextTable]], window: tuple[int, ...]) -> tuple[int, Evidence] | None:
+def _likeliest(
+    request: ContextTable, project: ContextTable | None, window: tuple[int, ...]
+) -> tuple[int, Evidence] | None:
+    """The longest match in either table if its token dominates, else the other's if that does, else the longer one."""
+    tables: list[tuple[Scope, ContextTable]] = [("request", request)]
+    if project is not None:
+        tables.append(("project", project))
+    best: tuple[int, Evidence] | None = None
     for order in ORDERS:
-        if order <= len(window):
-            for scope, table in tables:
-                found = table.recall(window, order)
-                if found is not None:
-                    token, count, total = found
+        if order > len(window):
+            continue
+        key = hash(window[-order:])
+        for scope, table in tables:
+            found = table.recall(key)
+            if found is not None:
+                token, count, total = found
+                if 4 * (total - count) <= total:
                     return token, Evidence(scope, order, count, total)
-    return None
+                best = best or (token, Evidence(scope, order, count, total))
+                tables = [other for other in tables if other[1] is not table]
+        if not tables:
+            break
+    return best

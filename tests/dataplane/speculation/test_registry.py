@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dataplane.speculation.registry import DeltaRegistry, Desired, DrafterSet
-from dataplane.speculation.types import Plan, Proposal, SequenceView, SpeculationPolicy
+from dataplane.speculation.types import Plan, Proposal, SpeculationPolicy
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
 
 
@@ -161,7 +161,7 @@ def test_only_the_request_whose_drafting_fails_loses_its_drafts() -> None:
 )
 def test_a_malformed_proposal_never_reaches_the_target(proposal: Proposal) -> None:
     class Malformed(FakeDrafter):
-        def propose(self, sequences: list[SequenceView], lookaheads: object, deltas: object) -> list[Proposal]:  # type: ignore[override]
+        def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
             return [proposal] * len(sequences)
 
     drafters = DrafterSet(Malformed(FakeTarget()), vocab_size=12)
