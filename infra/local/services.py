@@ -107,12 +107,8 @@ class LocalServices:
             self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
             self._demo(),
             self._web(),
-            self._celery(
-                *("worker", "worker", "--concurrency=1", "--prefetch-multiplier=1", "-n", "worker@slipstream"),
-                *("--without-gossip", "--without-mingle"),
-                is_ready=self._worker_answers,
-                nice=5,
-            ),
+            self._worker("worker", queue="celery"),
+            self._worker("trainer", queue="training"),
             self._beat(),
             self._node(),
         ]
@@ -188,8 +184,14 @@ class LocalServices:
             stage=_STAGE_WEB,
         )
 
-    def _celery(self, name: str, *arguments: str, is_ready: Callable[[], bool], nice: int = 0) -> Service:
-        # SIGQUIT: a task that runs is given back to the broker instead of being waited for.
+    def _celery(
+        self,
+        name: str,
+        *arguments: str,
+        is_ready: Callable[[], bool],
+        nice: int = 0,
+        stop_signal: int = signal.SIGTERM,
+    ) -> Service:
         return Service(
             name=name,
             command=lambda: [sys.executable, "-m", "celery", "-A", "control_plane.celery", *arguments, "-l", "INFO"],
@@ -199,7 +201,7 @@ class LocalServices:
             is_ready=is_ready,
             after=("migrate", "valkey", "s3"),
             stage=_STAGE_WORK,
-            stop_signal=signal.SIGQUIT if name == "worker" else signal.SIGTERM,
+            stop_signal=stop_signal,
             nice=nice,
         )
 
@@ -223,9 +225,21 @@ class LocalServices:
             grace_seconds=8.0,
         )
 
-    def _worker_answers(self) -> bool:
-        with Celery(broker=self.control_plane_environment()["BROKER_URL"], set_as_current=False) as app:
-            return bool(app.control.ping(timeout=0.5))
+    def _worker(self, name: str, *, queue: str) -> Service:
+        """A worker of one queue: a training run takes minutes and must not hold up the rest."""
+        host = f"{name}@slipstream"
+
+        def answers() -> bool:
+            with Celery(broker=self.control_plane_environment()["BROKER_URL"], set_as_current=False) as app:
+                return bool(app.control.ping(destination=[host], timeout=0.5))
+
+        return self._celery(
+            *(name, "worker", "-Q", queue, "-n", host, "--concurrency=1", "--without-gossip", "--without-mingle"),
+            is_ready=answers,
+            nice=5,
+            # A task that runs is given back to the broker instead of being waited for.
+            stop_signal=signal.SIGQUIT,
+        )
 
     def _beat(self) -> Service:
         log = self._log("beat")

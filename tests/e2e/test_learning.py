@@ -68,8 +68,8 @@ def test_a_killed_worker_loses_no_run(service: Running) -> None:
         run = _ok(api.post("/training-runs", json={"speculator_id": speculator["id"]}))
         state = lambda: _ok(api.get(f"/training-runs/{run['id']}"))  # noqa: E731
         eventually(lambda: state()["state"] in {"running", "evaluating"}, seconds=60, what="the run runs")
-        service.kill("worker")
-        service.start("worker")
+        service.kill("trainer")
+        service.start("trainer")
         eventually(lambda: state()["state"] in _FINAL, seconds=180, what="the run ends")
         final = state()
     assert final["attempts"] >= 2

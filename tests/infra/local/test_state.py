@@ -75,9 +75,8 @@ def test_a_port_in_use_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> N
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(
-            ServiceError, match=f"^Port {port} for the control plane is in use: stop .* --port {port + 1}"
-        ):
+        sentence = f'^Port {port} for the control plane is in use: stop .* make run ARGS="--port {port + 1}"\\.$'
+        with pytest.raises(ServiceError, match=sentence):
             LocalServices(state, Options(port=port), environment={}).check()
     state.close()
 
