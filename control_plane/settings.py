@@ -252,7 +252,14 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"unacked_restore_interval": 2, "unacked_restore_throttle": 1, "queue_order_strategy": "priority"}
+    {
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "queue_order_strategy": "priority",
+        # A lost nudge costs seconds (the sweep repeats it), a request that waits for a dead broker as many.
+        "max_retries": 1,
+        "interval_start": 0.1,
+    }
     if BROKER_URL.startswith(("redis", "rediss"))
     else json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
 )
