@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -35,6 +36,14 @@ class FakeSequence:
     @property
     def num_remaining(self) -> int:
         return self.max_tokens - len(self.output)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeDelta:
+    """A trained delta; what it says of itself is all that the registry looks at."""
+
+    size_bytes: int
+    memory: tuple[tuple[int, ...], ...] = ()
 
 
 class FakeTarget:
@@ -102,3 +111,9 @@ class FakeDrafter:
 
     def release(self, sequence: SequenceView) -> None:
         self.extended.pop(sequence.slot, None)
+
+    def load_delta(self, path: Path) -> FakeDelta:
+        text = path.read_text()
+        if text.startswith("corrupt"):
+            raise ValueError("checksum of lm_head does not match")
+        return FakeDelta(len(text), ((40, 41, 42, 43, 44),))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from dataplane.config import ConfigError, NodeConfig
@@ -44,7 +43,6 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
     import torch
 
     from dataplane.engines.embedded import EmbeddedEngine
-    from dataplane.models.llama import LlamaModel
     from dataplane.models.tokenizer import Tokenizer
     from dataplane.speculation.controller import Controller
     from dataplane.speculation.registry import Desired
@@ -91,7 +89,6 @@ def _load_speculation(config: NodeConfig) -> tuple[LlamaModel, DrafterSet]:
         return model, DrafterSet(vocab_size=model.config.vocab_size)
 
     from dataplane.speculation.drafters.checkpoint import load_checkpoint
-    from dataplane.speculation.drafters.delta import load_delta
     from dataplane.speculation.drafters.eagle import EagleDrafter
 
     checkpoint = load_checkpoint(config.static)
@@ -102,7 +99,7 @@ def _load_speculation(config: NodeConfig) -> tuple[LlamaModel, DrafterSet]:
         num_slots=config.num_slots,
         max_context=min(config.max_context, model.max_context),
     )
-    drafters = DrafterSet(static, load_delta=partial(load_delta, static=checkpoint), vocab_size=model.config.vocab_size)
+    drafters = DrafterSet(static, vocab_size=model.config.vocab_size)
     return model, drafters
 
 

@@ -125,16 +125,15 @@ class Controller:
         whole = [0] * batch
         num_neural = longest = 0
         for index, (sequence, plan, proposal) in enumerate(zip(sequences, plans, proposals, strict=True)):
-            room = min(len(proposal), plan.lookahead, self._room(sequence))
-            survival = self._survival(self._lane(sequence), sequence, proposal)
-            if plan.source in ("static", "adaptive"):
+            lane = self._lane(sequence)
+            room = self._room(sequence) if plan.extend_with_memory else min(plan.lookahead, self._room(sequence))
+            survival = self._survival(lane, sequence, proposal)
+            if plan.source in ("static", "adaptive") and proposal:
                 num_drafted = sum(1 for source in proposal.sources if source != "memory")
                 num_neural, longest = num_neural + 1, max(longest, num_drafted)
-                asked = plan.lookahead if num_drafted == len(proposal) else num_drafted
-                arm = self._arm(self._lane(sequence), plan.source)
-                arm.idle = 0
-                arm.learn(survival[:num_drafted], asked)
-                self._pooled_arms[plan.source].learn(survival[:num_drafted], asked)
+                for arm in (self._arm(lane, plan.source), self._pooled_arms[plan.source]):
+                    arm.idle = 0
+                    arm.learn(survival[:num_drafted], plan.lookahead)
             if proposal.draft_probs is not None:
                 whole[index] = len(proposal)  # its tokens were drawn: to drop one after looking at it is biased
             else:
@@ -186,9 +185,7 @@ class Controller:
             if source == "adaptive":
                 value -= arm.margin(self._caution * (3 if lane.relearning else 1))
             if value > best_value:
-                best, best_value = Plan(source, lookahead), value
-        if best.lookahead and adaptive:
-            best = Plan(best.source, best.lookahead, extend_with_memory=False)
+                best, best_value = Plan(source, lookahead, extend_with_memory=adaptive), value
         if len(candidate.memory):
             limit = room if not lane.relearning else max(1, room // 2)
             survival = self._survival(lane, sequence, candidate.memory.cut(limit), cautious=True)
@@ -196,7 +193,7 @@ class Controller:
             if value > best_value:
                 best, best_value = Plan("memory", min(limit, len(candidate.memory))), value
         if probe := self._probe(lane, candidate.neural, best_value):
-            return Plan(probe, min(room, 3))
+            return Plan(probe, min(room, 3), extend_with_memory=adaptive)
         return best
 
     def _probe(self, lane: Lane, neural: Sequence[Source], best_value: float) -> Source | None:

@@ -52,7 +52,7 @@ class LatencyTable:
             slope = (rising[-1] - rising[0]) / max(1, batch * (points[-1] - points[0]))
             beyond = np.arange(self.max_rows + 1) - batch * points[-1]
             curves[-1] += slope * np.maximum(beyond, 0)
-        self._score = _between(swept, np.array(curves), self.max_batch)
+        self._score = np.maximum.accumulate(_between(swept, np.array(curves), self.max_batch), axis=1)
         if measure_draft is not None:
             per_step = []
             for batch in swept:

@@ -39,6 +39,7 @@ class NeuralDrafter(Protocol):
         self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Any]
     ) -> list[Proposal]: ...
     def release(self, sequence: SequenceView) -> None: ...
+    def load_delta(self, path: Path) -> Delta: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +146,11 @@ class DrafterSet:
         static: NeuralDrafter | None = None,
         memory: TenantMemory | None = None,
         *,
-        load_delta: Callable[[Path], Delta] = _no_deltas,
         vocab_size: int,
         max_delta_bytes: int = 512 << 20,
     ) -> None:
         self.memory = TenantMemory() if memory is None else memory
-        self.deltas = DeltaRegistry(load_delta, max_delta_bytes)
+        self.deltas = DeltaRegistry(_no_deltas if static is None else static.load_delta, max_delta_bytes)
         self.errors = 0
         self._static = static
         self._vocab_size = vocab_size

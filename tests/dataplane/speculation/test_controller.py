@@ -24,7 +24,6 @@ from dataplane.speculation.types import (
 from tests.dataplane.speculation.worlds import Acceptance, FixedLookahead, World, swept
 from tests.fakes import FakeSequence
 
-
 MEMORY: tuple[Source, ...] = ("memory",) * 16
 STATIC: tuple[Source, ...] = ("static",) * 16
 

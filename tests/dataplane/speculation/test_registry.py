@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,7 @@ from dataplane.speculation.registry import DeltaRegistry, Desired, DrafterSet
 from dataplane.speculation.types import Plan, Proposal, SpeculationPolicy
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
 
-
-@dataclass(frozen=True)
-class Artifact:
-    name: str
-    size_bytes: int
-    memory: tuple[tuple[int, ...], ...] = ()
-
-
-def load(path: Path) -> Artifact:
-    text = path.read_text()
-    if text.startswith("corrupt"):
-        raise ValueError("checksum of lm_head does not match")
-    return Artifact(text, len(text), ((40, 41, 42, 43, 44),))
+load = FakeDrafter(FakeTarget()).load_delta
 
 
 def desired(folder: Path, **versions: str) -> dict[str, Desired]:
@@ -97,7 +84,7 @@ def test_the_endpoints_that_drafted_last_stay_when_memory_is_short(tmp_path: Pat
 
 
 def test_a_cold_memory_is_warmed_by_the_version_of_its_own_project(tmp_path: Path) -> None:
-    drafters = DrafterSet(load_delta=load, vocab_size=100)
+    drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=100)
     drafters.refresh(desired(tmp_path, end_a="one"))
     drafters.swap_if_ready()
     sequence = FakeSequence([1, 40, 41], project_id="prj_end_a")
@@ -108,7 +95,7 @@ def test_a_cold_memory_is_warmed_by_the_version_of_its_own_project(tmp_path: Pat
 
 
 def test_a_purge_takes_effect_at_the_next_step_boundary(tmp_path: Path) -> None:
-    drafters = DrafterSet(load_delta=load, vocab_size=100)
+    drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=100)
     drafters.refresh(desired(tmp_path, end_a="one"))
     drafters.swap_if_ready()
     drafters.purge("prj_end_a")
@@ -121,7 +108,7 @@ def test_a_purge_takes_effect_at_the_next_step_boundary(tmp_path: Path) -> None:
     ("mode", "neural"), [("off", ()), ("static", ("static",)), ("adaptive", ("static", "adaptive"))]
 )
 def test_the_mode_decides_who_may_draft(mode: str, neural: tuple[str, ...], tmp_path: Path) -> None:
-    drafters = DrafterSet(FakeDrafter(FakeTarget()), load_delta=load, vocab_size=12)
+    drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=12)
     drafters.refresh(desired(tmp_path, end_a="one"))
     drafters.swap_if_ready()
     policy = SpeculationPolicy(mode)  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.step import speculative_step
 from dataplane.speculation.types import Mode, Plan, Proposal, SamplingParams, SequenceView, SpeculationPolicy
-from tests.dataplane.speculation.test_registry import load
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
 
 VOCAB = 12
@@ -78,7 +77,7 @@ def requests(sampling: SamplingParams, policy: SpeculationPolicy, count: int = 4
 
 def adapted(target: FakeTarget, folder: Path, seed: int = 0) -> DrafterSet:
     (folder / "delta").write_text("delta")
-    drafters = DrafterSet(FakeDrafter(target, seed=seed), load_delta=load, vocab_size=VOCAB)
+    drafters = DrafterSet(FakeDrafter(target, seed=seed), vocab_size=VOCAB)
     drafters.refresh({"end_a": Desired("prj_0", "ver_1", folder / "delta")})
     drafters.swap_if_ready()
     return drafters
@@ -120,7 +119,7 @@ def test_the_real_controller_changes_speed_and_no_token(mode: Mode, tmp_path: Pa
 
 def test_a_version_swapped_in_mid_request_changes_no_token(tmp_path: Path) -> None:
     target = FakeTarget(VOCAB, seed=5)
-    drafters, controller = DrafterSet(FakeDrafter(target), load_delta=load, vocab_size=VOCAB), RandomController(1)
+    drafters, controller = DrafterSet(FakeDrafter(target), vocab_size=VOCAB), RandomController(1)
     (tmp_path / "delta").write_text("delta")
     (sequence,) = requests(SamplingParams(), SpeculationPolicy("adaptive", 4), 1)
     (expected,) = run(requests(SamplingParams(), SpeculationPolicy("off"), 1), target, drafters, controller)
