@@ -159,7 +159,7 @@ def _compile(source: str | None) -> jinja2.Template | None:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().astimezone().strftime(form)
     try:
         return environment.from_string(source)
     except jinja2.TemplateError as error:
