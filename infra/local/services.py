@@ -1,11 +1,8 @@
 """The processes of the local service: what each runs, with which settings, and when it is ready.
 
-postgres  valkey  s3        static
-   |         |     |
-migrate      |     |
-   +--- demo |     |
-   |         |     |
-web      worker  beat       node (loads its model meanwhile)
+    postgres ---- migrate ---- demo          node (loads its model meanwhile)
+       |             |
+      web     worker trainer beat ---- valkey, s3
 """
 
 from __future__ import annotations
@@ -103,7 +100,6 @@ class LocalServices:
         embedded = {"postgres": self.postgres, "valkey": self.valkey, "s3": self.s3}
         return [
             *(_embedded(name, server) for name, server in embedded.items() if server is not None),
-            self._task("static", "collectstatic", "--noinput", "--verbosity", "0"),
             self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
             self._demo(),
             self._web(),
@@ -180,7 +176,7 @@ class LocalServices:
             log=self._log("web"),
             folder=REPOSITORY,
             is_ready=lambda: _answers(f"{self.options.control_plane_url}/readyz"),
-            after=("migrate", "static"),
+            after=("postgres",),  # it isn't ready before the schema is
             stage=_STAGE_WEB,
         )
 
