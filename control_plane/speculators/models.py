@@ -146,4 +146,4 @@ class SpeculatorVersion(Stateful, TenantModel):
 
 
 class SpeculatorVersionEvent(StateEvent):
-    subject = models.ForeignKey(SpeculatorVersion, models.CASCADE, related_name="events")
+    subject = models.ForeignKey(SpeculatorVersion, models.PROTECT, related_name="events")

@@ -121,7 +121,7 @@ class TrainingRun(Stateful, TenantModel):
 
 
 class TrainingRunEvent(StateEvent):
-    subject = models.ForeignKey(TrainingRun, models.CASCADE, related_name="events")
+    subject = models.ForeignKey(TrainingRun, models.PROTECT, related_name="events")
 
 
 class ErasureReceipt(TenantModel):

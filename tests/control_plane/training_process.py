@@ -17,7 +17,7 @@ def main(behaviour: dict, spec: dict, out: Path) -> None:
     records = [
         json.loads(line)
         for path in spec["train_segments"] + spec["heldout_segments"]
-        for line in zstandard.ZstdDecompressor().stream_reader(Path(path).open("rb")).read().splitlines()
+        for line in zstandard.ZstdDecompressor().decompressobj().decompress(Path(path).read_bytes()).splitlines()
     ]
     assert all(record["project_id"] == spec["project_id"] for record in records)
     for phase, fraction in (("preparing", 0.1), ("training", 0.5)):

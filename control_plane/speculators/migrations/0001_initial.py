@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ('code', models.CharField(blank=True, max_length=64)),
                 ('message', models.CharField(blank=True, max_length=500)),
                 ('actor', models.CharField(blank=True, max_length=64)),
-                ('subject', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='speculators.speculatorversion')),
+                ('subject', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='speculators.speculatorversion')),
             ],
             options={
                 'ordering': ['id'],
