@@ -50,7 +50,7 @@ class UsageQuery(OrganizationChoice):
 
 
 class StatementQuery(OrganizationChoice):
-    month = serializers.RegexField(re.compile(r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z"), required=False, help_text="YYYY-MM")
+    month = serializers.RegexField(re.compile(r"\A2[0-9]{3}-(?:0[1-9]|1[0-2])\Z"), required=False, help_text="YYYY-MM")
     format = serializers.ChoiceField(["json", "csv"], default="json")
 
 
@@ -181,7 +181,7 @@ class Statements(ApiView):
         organization_id = _organization_of(self.principal, self.query.get("organization_id"))
         month = selectors.month_start(now)
         if text := self.query.get("month"):
-            month = datetime(int(text[:4]) or 1, int(text[5:]), 1, tzinfo=UTC)
+            month = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
         found = selectors.statement(self.principal, organization_id, month=month, now=now)
         if self.query["format"] == "json":
             return Response(StatementSerializer(export.as_json(found)).data)

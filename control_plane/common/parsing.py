@@ -54,7 +54,7 @@ def _no_constant(name: str) -> None:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses fields it does not know."""
+    """A serializer that refuses fields it does not know and, in a body, values of another JSON type."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -67,7 +67,29 @@ class StrictSerializer(serializers.Serializer[Any]):
                         for name in unknown
                     }
                 )
+            if self.context.get("typed"):
+                self._refuse_other_types(data)
         return super().to_internal_value(data)
+
+    def _refuse_other_types(self, data: Mapping[str, Any]) -> None:
+        """Django REST framework would read 7 as "7" and "7" as 7; a query string must be read so, a body must not."""
+        wrong = {}
+        for name, value in data.items():
+            kinds = next((kinds for field, kinds in _JSON_TYPES if isinstance(self.fields[name], field)), None)
+            if value is not None and kinds is not None and type(value) not in kinds:
+                wanted = "a string" if str in kinds else "true or false" if bool in kinds else "a number"
+                wrong[name] = [serializers.ErrorDetail(f"This must be {wanted}.", code="wrong_type")]
+        if wrong:
+            raise serializers.ValidationError(wrong)
+
+
+_JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]], ...] = (
+    (serializers.CharField, (str,)),
+    (serializers.DateTimeField, (str,)),
+    (serializers.IntegerField, (int,)),
+    (serializers.FloatField, (int, float)),
+    (serializers.BooleanField, (bool,)),
+)
 
 
 class TypedIdSerializerField(serializers.CharField):
@@ -87,8 +109,8 @@ class TypedIdSerializerField(serializers.CharField):
 
 
 def read_body(serializer: type[serializers.Serializer[Any]], request: Request, **options: Any) -> dict[str, Any]:
-    """The validated body. Raises ValidationError."""
-    reader = serializer(data=request.data, **options)
+    """The validated body of a JSON request. Raises ValidationError."""
+    reader = serializer(data=request.data, context={"typed": True}, **options)
     reader.is_valid(raise_exception=True)
     return dict(reader.validated_data)
 

@@ -1,0 +1,233 @@
+"""Every route of the management API, tried by another tenant. A route without a case here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from control_plane.tenants.models import AuditEvent, Membership
+from tests.control_plane.tenant import Api, Tenant, api_with_role
+
+ABSENT = {
+    "organization_id": "org_00000000000000000000000000",
+    "project_id": "prj_00000000000000000000000000",
+    "endpoint_id": "ep_00000000000000000000000000",
+}
+
+
+@dataclass(frozen=True)
+class ObjectRoute:
+    """A path to something of a tenant. bodies: for each method, a valid body (made of the owner's objects)."""
+
+    ids: Callable[[Tenant], dict[str, str]]
+    bodies: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ListRoute:
+    """A list, in which strangers find nothing of the tenant. create: a body that names the tenant's objects."""
+
+    create: Callable[[Tenant], dict[str, Any]] | None = None
+    filters: Callable[[Tenant], dict[str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class OperatorRoute:
+    """Closed to all tenants."""
+
+
+@dataclass(frozen=True)
+class PublicRoute:
+    """The same for everybody who is signed in; holds nothing of any tenant."""
+
+
+def _organization(tenant: Tenant) -> dict[str, str]:
+    return {"organization_id": tenant.organization.id}
+
+
+def _project(tenant: Tenant) -> dict[str, str]:
+    return {"project_id": tenant.project.id}
+
+
+def _endpoint(tenant: Tenant) -> dict[str, str]:
+    return {"endpoint_id": tenant.endpoint.id}
+
+
+def _member(tenant: Tenant) -> dict[str, str]:
+    member = Membership.objects.get(organization=tenant.organization, user=tenant.user)
+    return {"organization_id": tenant.organization.id, "member_id": member.id}
+
+
+def _api_key(tenant: Tenant) -> dict[str, str]:
+    return {"key_id": tenant.api_key.id}
+
+
+def _service_key(tenant: Tenant) -> dict[str, str]:
+    return {"key_id": tenant.service_key.id}
+
+
+ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
+    "organizations": ListRoute(),
+    "organizations/<str:organization_id>": ObjectRoute(_organization, {"GET": None, "PATCH": {"name": "x"}}),
+    "organizations/<str:organization_id>/members": ObjectRoute(
+        _organization, {"GET": None, "POST": {"email": "eve@example.com", "role": "viewer"}}
+    ),
+    "organizations/<str:organization_id>/members/<str:member_id>": ObjectRoute(
+        _member, {"PATCH": {"role": "viewer"}, "DELETE": None}
+    ),
+    "projects": ListRoute(create=lambda tenant: {**_organization(tenant), "name": "x"}, filters=_organization),
+    "projects/<str:project_id>": ObjectRoute(_project, {"GET": None, "PATCH": {"name": "x"}}),
+    "api-keys": ListRoute(create=lambda tenant: {**_project(tenant), "name": "x"}, filters=_project),
+    "api-keys/<str:key_id>": ObjectRoute(_api_key, {"GET": None, "DELETE": None}),
+    "api-keys/<str:key_id>/rotate": ObjectRoute(_api_key, {"POST": {}}),
+    "service-keys": ListRoute(
+        create=lambda tenant: {**_organization(tenant), "name": "x", "role": "viewer"}, filters=_organization
+    ),
+    "service-keys/<str:key_id>": ObjectRoute(_service_key, {"GET": None, "DELETE": None}),
+    "audit-events": ListRoute(filters=_organization),
+    "models": PublicRoute(),
+    "models/<str:model_id>": PublicRoute(),
+    "endpoints": ListRoute(
+        create=lambda tenant: {**_project(tenant), "name": "x", "model": tenant.endpoint.model_id}, filters=_project
+    ),
+    "endpoints/<str:endpoint_id>": ObjectRoute(
+        _endpoint, {"GET": None, "PATCH": {"max_lookahead": 1}, "DELETE": None}, {"If_Match": "*"}
+    ),
+    "endpoints/<str:endpoint_id>/start": ObjectRoute(_endpoint, {"POST": None}),
+    "endpoints/<str:endpoint_id>/stop": ObjectRoute(_endpoint, {"POST": None}),
+    "endpoints/<str:endpoint_id>/events": ObjectRoute(_endpoint, {"GET": None}),
+    "usage": ObjectRoute(lambda tenant: {}, {}),  # its organization is a parameter: see below
+    "statements": ObjectRoute(lambda tenant: {}, {}),
+    "prices": PublicRoute(),
+    "quarantined-usage": OperatorRoute(),
+    "nodes": OperatorRoute(),
+    "nodes/<str:node_id>": OperatorRoute(),
+    "nodes/<str:node_id>/events": OperatorRoute(),
+    "schema": PublicRoute(),
+    "docs": PublicRoute(),
+}
+
+
+def _routes(patterns: list[Any], prefix: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _routes(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern):
+            yield path
+
+
+def _management_routes() -> list[str]:
+    found = _routes(get_resolver().url_patterns)
+    return sorted(path.removeprefix("api/v1/") for path in found if path.startswith("api/v1/"))
+
+
+def _path(route: str, ids: dict[str, str]) -> str:
+    for name, value in ids.items():
+        route = route.replace(f"<str:{name}>", value)
+    assert "<" not in route, route
+    return f"/api/v1/{route}"
+
+
+def _of_kind(kind: type) -> list[str]:
+    return [route for route, case in ROUTES.items() if isinstance(case, kind)]
+
+
+def test_every_route_has_a_case_and_every_case_a_route() -> None:
+    assert _management_routes() == sorted(ROUTES)
+
+
+@pytest.mark.parametrize("route", _management_routes())
+def test_nobody_is_let_in_without_credentials(db: None, route: str) -> None:
+    path = route.replace("<str:", "").replace(">", "")
+    expected = (200,) if route in ("schema", "docs") else (401,)
+    assert Api().get(f"/api/v1/{path}").status_code in expected
+
+
+@pytest.mark.parametrize("route", _of_kind(ObjectRoute))
+def test_another_tenants_object_is_the_same_404_as_an_absent_one(alice: Tenant, bob: Tenant, route: str) -> None:
+    case = ROUTES[route]
+    assert isinstance(case, ObjectRoute)
+    theirs = case.ids(alice)
+    absent = {name: value[: value.index("_") + 1] + "0" * 26 for name, value in theirs.items()}
+    for method, body in case.bodies.items():
+        owners_events = AuditEvent.objects.filter(organization=alice.organization).count()
+        foreign = bob.api.send(method, _path(route, theirs), body, **case.headers)
+        missing = bob.api.send(method, _path(route, absent), body, **case.headers)
+        assert (foreign.status_code, missing.status_code) == (404, 404), (method, foreign.content)
+        assert foreign.json() | {"request_id": ""} == missing.json() | {"request_id": ""}
+        assert AuditEvent.objects.filter(organization=alice.organization).count() == owners_events
+
+
+@pytest.mark.parametrize("route", _of_kind(ObjectRoute))
+def test_the_owner_is_let_in(alice: Tenant, route: str) -> None:
+    case = ROUTES[route]
+    assert isinstance(case, ObjectRoute)
+    for method, body in case.bodies.items():
+        answer = alice.api.send(method, _path(route, case.ids(alice)), body, **case.headers)
+        assert answer.status_code < 300 or answer.json()["code"] == "last_owner", (method, answer.content)
+
+
+@pytest.mark.parametrize("route", _of_kind(ListRoute))
+def test_lists_hold_nothing_of_another_tenant(alice: Tenant, bob: Tenant, route: str) -> None:
+    case = ROUTES[route]
+    assert isinstance(case, ListRoute)
+    ids = {item["id"] for item in alice.api.get(f"/api/v1/{route}").json()["data"]}
+    assert ids
+    assert not ids & {item["id"] for item in bob.api.get(f"/api/v1/{route}").json()["data"]}
+    if case.filters is not None:
+        query = "&".join(f"{name}={value}" for name, value in case.filters(alice).items())
+        assert bob.api.get(f"/api/v1/{route}?{query}").json()["data"] == []
+
+
+@pytest.mark.parametrize("route", [route for route in _of_kind(ListRoute) if getattr(ROUTES[route], "create", None)])
+def test_nothing_is_created_inside_of_another_tenant(alice: Tenant, bob: Tenant, route: str) -> None:
+    case = ROUTES[route]
+    assert isinstance(case, ListRoute)
+    assert case.create is not None
+    assert bob.api.post(f"/api/v1/{route}", case.create(alice)).status_code == 404
+    assert bob.api.post(f"/api/v1/{route}", case.create(alice) | _absent_of(case.create(alice))).status_code == 404
+    assert alice.api.post(f"/api/v1/{route}", case.create(alice)).status_code in (201, 202)
+
+
+def _absent_of(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in ABSENT.items() if name in body}
+
+
+@pytest.mark.parametrize("route", _of_kind(OperatorRoute))
+def test_operators_paths_are_closed_to_tenants(alice: Tenant, operator: Api, route: str) -> None:
+    path = _path(route, {"node_id": "node_" + "0" * 26})
+    assert alice.api.get(path).status_code == 403
+    assert operator.get(path).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("route", ["usage", "statements"])
+def test_usage_and_statements_of_another_organization_do_not_exist(alice: Tenant, bob: Tenant, route: str) -> None:
+    path = f"/api/v1/{route}?organization_id="
+    foreign, absent = bob.api.get(path + alice.organization.id), bob.api.get(path + ABSENT["organization_id"])
+    assert (foreign.status_code, absent.status_code) == (404, 404)
+    assert alice.api.get(path + alice.organization.id).status_code == 200
+    foreign_project = bob.api.get(f"/api/v1/usage?project_id={alice.project.id}")
+    assert foreign_project.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "route"),
+    [
+        ("viewer", "POST", "api-keys"),
+        ("billing", "POST", "endpoints"),
+        ("developer", "POST", "projects"),
+        ("developer", "POST", "service-keys"),
+    ],
+)
+def test_a_role_without_the_permission_is_told_so(alice: Tenant, role: str, method: str, route: str) -> None:
+    case = ROUTES[route]
+    assert isinstance(case, ListRoute)
+    assert case.create is not None
+    answer = api_with_role(alice, role).send(method, f"/api/v1/{route}", case.create(alice))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
