@@ -79,9 +79,11 @@ def serving_of(nodes: Iterable[Node]) -> Serving:
 def reconcile(model: str | None = None) -> int:
     """Move every endpoint (of one target model) as far as it goes now. Returns the number of moves.
 
-    1. Find silent nodes and mark them lost. 2. Sum up the nodes of each model. 3. Take each endpoint's steps.
+    1. In a whole sweep, find silent nodes and mark them lost. (A heartbeat, which holds its own node's row, doesn't:
+    two of them would wait for each other.) 2. Sum up the nodes of each model. 3. Take each endpoint's steps.
     """
-    mark_lost()
+    if model is None:
+        mark_lost()
     nodes: dict[str, list[Node]] = {}
     for node in Node.objects.exclude(state="lost"):
         nodes.setdefault(node.model, []).append(node)

@@ -1,4 +1,7 @@
-"""Changing organizations, projects, members and keys. Every change is audited in its own transaction."""
+"""Changing organizations, projects, members and keys. Every change is audited in its own transaction.
+
+Locks are taken in one order: the row itself, the snapshot generation, the audit chain.
+"""
 
 from __future__ import annotations
 
@@ -182,10 +185,11 @@ def rotate_api_key(key: ApiKey, *, overlap_seconds: int, actor: str, request_id:
     end = timezone.now() + timedelta(seconds=overlap_seconds)
     locked.expires_at = min(end, locked.expires_at) if locked.expires_at else end
     locked.save(update_fields=["expires_at"])
-    _audit(key.organization_id, actor, "api_key.rotate", key.id, {"overlap_seconds": overlap_seconds}, request_id)
-    return create_api_key(
+    made = create_api_key(
         locked.project, name=locked.name, actor=actor, environment=locked.environment, request_id=request_id
     )
+    _audit(key.organization_id, actor, "api_key.rotate", key.id, {"overlap_seconds": overlap_seconds}, request_id)
+    return made
 
 
 @transaction.atomic
