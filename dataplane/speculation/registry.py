@@ -6,29 +6,23 @@ Drafters are untrusted: whatever one raises or proposes costs its request the sp
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from dataplane.contracts import LoadedVersion
+from dataplane.speculation.deltas import Delta, DeltaRegistry
+from dataplane.speculation.deltas import Desired as Desired
 from dataplane.speculation.drafters.memory import ContextTable, TenantMemory
 from dataplane.speculation.types import EMPTY_PROPOSAL, Candidates, Plan, Proposal, SequenceView, Source
 
+_MAX_WAITING = 256  # committed positions per sequence that may wait for the neural drafter
+
 log = logging.getLogger(__name__)
-
-
-class Delta(Protocol):
-    """A tenant's trained delta, loaded and validated."""
-
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def memory(self) -> tuple[tuple[int, ...], ...]: ...  # token sequences that warm the tenant memory; may be empty
 
 
 class NeuralDrafter(Protocol):
@@ -43,95 +37,12 @@ class NeuralDrafter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desired:
-    """What an endpoint should run. `path` None: the artifact is not on this node's disk (yet)."""
+class _Committed:
+    """Positions from `start` on: the tokens after them, and the target's features at them [n, F]."""
 
-    project_id: str
-    speculator_version_id: str
-    path: Path | None
-
-
-@dataclass(slots=True)
-class DeltaRegistry:
-    """Trained deltas by endpoint. `refresh` runs in the sync thread, `swap_if_ready` at the engine's step boundary.
-
-    The endpoints that drafted last are resident, as many as `max_bytes` holds; the others draft statically until a
-    `refresh` after their next request.
-    """
-
-    load: Callable[[Path], Delta]
-    max_bytes: int = 512 << 20
-    _running: dict[str, tuple[Desired, Delta]] = field(default_factory=dict)  # by endpoint
-    _next: dict[str, tuple[Desired, Delta]] | None = None
-    _refused: dict[tuple[str, str], str] = field(default_factory=dict)  # (endpoint, version) -> reason
-    _used: dict[str, int] = field(default_factory=dict)  # endpoint -> when it drafted last, counted in look-ups
-    _lookups: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
-        """Load what is new, keep the old one where that fails, and hand over to `swap_if_ready`.
-
-        Returns what is resident ("loaded") and what was refused, with the reason.
-        """
-        with self._lock:
-            held = dict(self._running if self._next is None else self._next)
-        chosen: dict[str, tuple[Desired, Delta]] = {}
-        report: list[LoadedVersion] = []
-        room = self.max_bytes
-        for endpoint_id in desired:
-            self._used.setdefault(endpoint_id, self._lookups)  # to arrive counts as a use
-        for endpoint_id in sorted(desired, key=lambda endpoint_id: -self._used[endpoint_id]):
-            want, entry = desired[endpoint_id], held.get(endpoint_id)
-            if entry is None or entry[0].speculator_version_id != want.speculator_version_id:
-                if want.path is not None and want.path.exists() and want.path.stat().st_size > room:
-                    continue  # no room beside those that drafted later
-                loaded, reason = self._load(endpoint_id, want)
-                if loaded is None:
-                    report.append(LoadedVersion(endpoint_id, want.speculator_version_id, "refused", reason))
-                else:
-                    entry = (want, loaded)
-            if entry is not None and entry[1].size_bytes <= room:
-                chosen[endpoint_id] = entry
-                room -= entry[1].size_bytes
-                report.append(LoadedVersion(endpoint_id, entry[0].speculator_version_id, "loaded"))
-        with self._lock:
-            self._next = chosen
-        return report
-
-    def swap_if_ready(self) -> None:
-        """Take over what `refresh` prepared."""
-        if self._next is not None:
-            with self._lock:
-                self._running, self._next = self._next, None
-
-    def prepared(self) -> list[tuple[str, Delta]]:
-        """What the next `swap_if_ready` brings."""
-        with self._lock:
-            return [(endpoint_id, delta) for endpoint_id, (_, delta) in (self._next or {}).items()]
-
-    def of(self, endpoint_id: str) -> Delta | None:
-        """The endpoint's delta, if it is resident; counts as a use."""
-        self._lookups += 1
-        self._used[endpoint_id] = self._lookups
-        held = self._running.get(endpoint_id)
-        return held[1] if held else None
-
-    def version_of(self, endpoint_id: str) -> str | None:
-        """The speculator version that drafts for the endpoint now."""
-        held = self._running.get(endpoint_id)
-        return held[0].speculator_version_id if held else None
-
-    def _load(self, endpoint_id: str, want: Desired) -> tuple[Delta | None, str]:
-        key = (endpoint_id, want.speculator_version_id)
-        if want.path is None or not want.path.exists():
-            return None, "the artifact is not on this node"
-        if key not in self._refused:  # an artifact is immutable: once refused, always refused
-            try:
-                return self.load(want.path), ""
-            except Exception as error:  # whatever a hostile file makes the loader raise
-                log.warning("refused speculator version %s: %s", want.speculator_version_id, error)
-                self._refused[key] = str(error) or type(error).__name__
-        return None, self._refused[key]
+    start: int
+    tokens: Sequence[int]
+    features: torch.Tensor
 
 
 def _no_deltas(path: Path) -> Delta:
@@ -156,6 +67,7 @@ class DrafterSet:
         self._vocab_size = vocab_size
         self._purges: deque[str] = deque()  # filled by other threads, emptied at a step boundary
         self._seeds: deque[tuple[str, ContextTable]] = deque()
+        self._waiting: dict[int, list[_Committed]] = {}  # by slot: what the neural drafter has not read yet
         self._broken: dict[int, set[Source]] = {}  # slot -> what raised in this request and is not asked again
 
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
@@ -180,13 +92,17 @@ class DrafterSet:
         return self.deltas.version_of(endpoint_id)
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
-        """Committed positions and their features, for the neural drafter's own cache; see `types.Drafter.extend`."""
+        """Committed positions and their features, for the neural drafter's own cache; see `types.Drafter.extend`.
+
+        They wait until it is asked to draft: while the memory drafts, or nobody does, they cost nothing, and many
+        rows at once cost hardly more than one.
+        """
         if self._static is None or sequence.speculation.mode == "off" or "static" in self._broken_for(sequence):
             return
-        try:
-            self._static.extend(sequence, start, tokens, features)
-        except Exception:
-            self._give_up(sequence, "static", "adaptive")
+        waiting = self._waiting.setdefault(sequence.slot, [])
+        waiting.append(_Committed(start, tokens, features))
+        if sum(len(part.tokens) for part in waiting) >= _MAX_WAITING:
+            self._extend_now(sequence)
 
     def candidates(self, sequences: Sequence[SequenceView]) -> list[Candidates]:
         """Who can draft for each sequence, and what the memory proposes."""
@@ -200,7 +116,11 @@ class DrafterSet:
             candidate.memory.cut(plan.lookahead) if plan.source == "memory" else EMPTY_PROPOSAL
             for plan, candidate in zip(plans, candidates, strict=True)
         ]
-        neural = [index for index, plan in enumerate(plans) if plan.lookahead and plan.source in ("static", "adaptive")]
+        neural = [
+            index
+            for index, (sequence, plan) in enumerate(zip(sequences, plans, strict=True))
+            if plan.lookahead and plan.source in ("static", "adaptive") and self._extend_now(sequence)
+        ]
         for index, proposal in zip(neural, self._draft(neural, sequences, plans), strict=True):
             plan = plans[index]
             room = _room(sequences[index]) - len(proposal)
@@ -221,10 +141,25 @@ class DrafterSet:
         except Exception:
             self._give_up(sequence, "memory")
         self._broken.pop(sequence.slot, None)
+        self._waiting.pop(sequence.slot, None)
 
     def purge(self, project_id: str) -> None:
         """Forget what the memory learned from the project's requests, before the next step (any thread)."""
         self._purges.append(project_id)
+
+    def _extend_now(self, sequence: SequenceView) -> bool:
+        """Hand what waits to the neural drafter. False: it failed, and this request does without."""
+        waiting = self._waiting.pop(sequence.slot, None)
+        if waiting is None or self._static is None:
+            return True
+        tokens = [token for part in waiting for token in part.tokens]
+        features = waiting[0].features if len(waiting) == 1 else torch.cat([part.features for part in waiting])
+        try:
+            self._static.extend(sequence, waiting[0].start, tokens, features)
+        except Exception:
+            self._give_up(sequence, "static", "adaptive")
+            return False
+        return True
 
     def _broken_for(self, sequence: SequenceView) -> set[Source]:
         return self._broken.get(sequence.slot, set())

@@ -153,6 +153,7 @@ class Drafter(Protocol):
         """Positions start..start+n of `sequence` are committed; features [n, F] are the target's at them.
 
         `tokens[i]` is the token *after* position start+i (EAGLE pairs feature t with the embedding of t+1).
+        The features may be kept until the sequence is released: nobody writes to them any more.
         """
 
     def propose(self, sequences: Sequence[SequenceView], lookaheads: Sequence[int]) -> list[Proposal]:

@@ -70,7 +70,7 @@ def test_pooling_passes_on_rates_and_never_tokens() -> None:
 
 def test_every_kind_of_evidence_has_a_cell_of_its_own() -> None:
     evidence = [
-        Evidence(scope, order, hits, total)  # type: ignore[arg-type]
+        Evidence(scope, order, hits, total)
         for scope in ("request", "project")
         for order in ORDERS
         for hits, total in ((1, 1), (2, 2), (4, 4), (8, 8), (3, 4), (1, 4))

@@ -1,4 +1,4 @@
-"""Drafters come and go without the step noticing: hot swaps, refusals, limits, and drafters that fail."""
+"""All drafters behind one face: who may draft, what reaches them, and drafters that fail."""
 
 from __future__ import annotations
 
@@ -7,80 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dataplane.speculation.registry import DeltaRegistry, Desired, DrafterSet
+from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.types import Plan, Proposal, SpeculationPolicy
+from tests.dataplane.speculation.test_deltas import desired
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
-
-load = FakeDrafter(FakeTarget()).load_delta
-
-
-def desired(folder: Path, **versions: str) -> dict[str, Desired]:
-    """endpoint=content: the version is named after its content, and so is its file."""
-    wanted = {}
-    for endpoint_id, content in versions.items():
-        path = folder / content[:40]
-        path.write_text(content)
-        wanted[endpoint_id] = Desired(f"prj_{endpoint_id}", f"ver_{content[:40]}", path)
-    return wanted
-
-
-def test_a_version_drafts_only_after_the_swap_at_a_step_boundary(tmp_path: Path) -> None:
-    registry = DeltaRegistry(load)
-    (report,) = registry.refresh(desired(tmp_path, end_a="one"))
-    assert (report.state, report.speculator_version_id) == ("loaded", "ver_one")
-    assert registry.of("end_a") is None
-    registry.swap_if_ready()
-    assert registry.version_of("end_a") == "ver_one"
-    assert registry.of("end_b") is None
-
-
-def test_a_version_that_cannot_be_loaded_is_refused_with_its_reason_and_the_old_one_stays(tmp_path: Path) -> None:
-    registry = DeltaRegistry(load)
-    registry.refresh(desired(tmp_path, end_a="one"))
-    registry.swap_if_ready()
-    report = {one.state: one for one in registry.refresh(desired(tmp_path, end_a="corrupt two"))}
-    registry.swap_if_ready()
-    assert report["refused"].speculator_version_id == "ver_corrupt two"
-    assert "checksum" in report["refused"].reason
-    assert report["loaded"].speculator_version_id == "ver_one"
-    assert registry.version_of("end_a") == "ver_one"
-
-
-def test_an_artifact_that_has_not_arrived_is_loaded_once_it_has(tmp_path: Path) -> None:
-    registry = DeltaRegistry(load)
-    late = {"end_a": Desired("prj_a", "ver_one", tmp_path / "late")}
-    (report,) = registry.refresh(late)
-    assert (report.state, report.reason) == ("refused", "the artifact is not on this node")
-    (tmp_path / "late").write_text("one")
-    (report,) = registry.refresh(late)
-    assert report.state == "loaded"
-
-
-def test_an_endpoint_that_wants_no_version_any_more_drafts_statically(tmp_path: Path) -> None:
-    registry = DeltaRegistry(load)
-    registry.refresh(desired(tmp_path, end_a="one"))
-    registry.swap_if_ready()
-    registry.refresh({})
-    registry.swap_if_ready()
-    assert registry.of("end_a") is None
-
-
-def test_the_endpoints_that_drafted_last_stay_when_memory_is_short(tmp_path: Path) -> None:
-    registry = DeltaRegistry(load, max_bytes=250)
-    wanted = desired(tmp_path, end_a="a" * 100, end_b="b" * 100)
-    registry.refresh(wanted)
-    registry.swap_if_ready()
-    registry.of("end_b")
-    registry.of("end_a")
-    wanted.update(desired(tmp_path, end_c="c" * 100))
-    registry.refresh(wanted)
-    registry.swap_if_ready()
-    assert [endpoint_id for endpoint_id in sorted(wanted) if registry.version_of(endpoint_id)] == ["end_a", "end_c"]
-    registry.of("end_b")  # a request comes: the next refresh brings it back
-    registry.of("end_a")
-    registry.refresh(wanted)
-    registry.swap_if_ready()
-    assert [endpoint_id for endpoint_id in sorted(wanted) if registry.version_of(endpoint_id)] == ["end_a", "end_b"]
 
 
 def test_a_cold_memory_is_warmed_by_the_version_of_its_own_project(tmp_path: Path) -> None:
@@ -133,6 +63,30 @@ def test_only_the_request_whose_drafting_fails_loses_its_drafts() -> None:
     assert [candidate.neural for candidate in drafters.candidates(sequences)] == [("static",), (), ("static",)]
     drafters.release(sequences[1])
     assert drafters.candidates(sequences)[1].neural == ("static",)
+
+
+def test_committed_positions_reach_the_drafter_when_it_drafts_and_all_at_once() -> None:
+    drafter = FakeDrafter(FakeTarget())
+    drafters, sequence = DrafterSet(drafter, vocab_size=12), FakeSequence([1, 2, 3, 4, 5])
+    drafters.extend(sequence, 0, [2, 3], torch.zeros(2, 3))
+    drafters.extend(sequence, 2, [4, 5], torch.zeros(2, 3))
+    assert drafter.extended == {}
+    drafters.propose([sequence], [Plan("static", 2)], drafters.candidates([sequence]))
+    assert drafter.extended == {0: 4}
+    drafters.extend(sequence, 4, [1] * 300, torch.zeros(300, 3))
+    assert drafter.extended == {0: 304}  # what waits is bounded
+
+
+def test_a_drafter_that_cannot_follow_is_not_asked_again_in_this_request() -> None:
+    class Lost(FakeDrafter):
+        def extend(self, sequence, start, tokens, features):  # type: ignore[no-untyped-def]
+            raise RuntimeError("gap")
+
+    drafters, sequence = DrafterSet(Lost(FakeTarget()), vocab_size=12), FakeSequence([1, 2, 3])
+    drafters.extend(sequence, 0, [2], torch.zeros(1, 3))
+    assert drafters.propose([sequence], [Plan("static", 2)], drafters.candidates([sequence])) == [Proposal()]
+    assert drafters.candidates([sequence])[0].neural == ()
+    assert drafters.errors == 1
 
 
 @pytest.mark.parametrize(

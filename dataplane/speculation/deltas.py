@@ -1,0 +1,115 @@
+"""The trained deltas of this node's endpoints: loaded off the hot path, swapped at a step boundary, bounded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dataplane.contracts import LoadedVersion
+
+log = logging.getLogger(__name__)
+
+
+class Delta(Protocol):
+    """A tenant's trained delta, loaded and validated."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def memory(self) -> tuple[tuple[int, ...], ...]: ...  # token sequences that warm the tenant memory; may be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What an endpoint should run. `path` None: the artifact is not on this node's disk (yet)."""
+
+    project_id: str
+    speculator_version_id: str
+    path: Path | None
+
+
+@dataclass(slots=True)
+class DeltaRegistry:
+    """Trained deltas by endpoint. `refresh` runs in the sync thread, `swap_if_ready` at the engine's step boundary.
+
+    The endpoints that drafted last are resident, as many as `max_bytes` holds; the others draft statically until a
+    `refresh` after their next request.
+    """
+
+    load: Callable[[Path], Delta]
+    max_bytes: int = 512 << 20
+    _running: dict[str, tuple[Desired, Delta]] = field(default_factory=dict)  # by endpoint
+    _next: dict[str, tuple[Desired, Delta]] | None = None
+    _refused: dict[tuple[str, str], str] = field(default_factory=dict)  # (endpoint, version) -> reason
+    _used: dict[str, int] = field(default_factory=dict)  # endpoint -> when it drafted last, counted in look-ups
+    _lookups: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
+        """Load what is new, keep the old one where that fails, and hand over to `swap_if_ready`.
+
+        Returns what is resident ("loaded") and what was refused, with the reason.
+        """
+        with self._lock:
+            held = dict(self._running if self._next is None else self._next)
+        chosen: dict[str, tuple[Desired, Delta]] = {}
+        report: list[LoadedVersion] = []
+        room = self.max_bytes
+        for endpoint_id in desired:
+            self._used.setdefault(endpoint_id, self._lookups)  # to arrive counts as a use
+        for endpoint_id in sorted(desired, key=lambda endpoint_id: -self._used[endpoint_id]):
+            want, entry = desired[endpoint_id], held.get(endpoint_id)
+            if entry is None or entry[0].speculator_version_id != want.speculator_version_id:
+                if want.path is not None and want.path.exists() and want.path.stat().st_size > room:
+                    continue  # no room beside those that drafted later
+                loaded, reason = self._load(endpoint_id, want)
+                if loaded is None:
+                    report.append(LoadedVersion(endpoint_id, want.speculator_version_id, "refused", reason))
+                else:
+                    entry = (want, loaded)
+            if entry is not None and entry[1].size_bytes <= room:
+                chosen[endpoint_id] = entry
+                room -= entry[1].size_bytes
+                report.append(LoadedVersion(endpoint_id, entry[0].speculator_version_id, "loaded"))
+        with self._lock:
+            self._next = chosen
+        return report
+
+    def swap_if_ready(self) -> None:
+        """Take over what `refresh` prepared."""
+        if self._next is not None:
+            with self._lock:
+                self._running, self._next = self._next, None
+
+    def prepared(self) -> list[tuple[str, Delta]]:
+        """What the next `swap_if_ready` brings."""
+        with self._lock:
+            return [(endpoint_id, delta) for endpoint_id, (_, delta) in (self._next or {}).items()]
+
+    def of(self, endpoint_id: str) -> Delta | None:
+        """The endpoint's delta, if it is resident; counts as a use."""
+        self._lookups += 1
+        self._used[endpoint_id] = self._lookups
+        held = self._running.get(endpoint_id)
+        return held[1] if held else None
+
+    def version_of(self, endpoint_id: str) -> str | None:
+        """The speculator version that drafts for the endpoint now."""
+        held = self._running.get(endpoint_id)
+        return held[0].speculator_version_id if held else None
+
+    def _load(self, endpoint_id: str, want: Desired) -> tuple[Delta | None, str]:
+        key = (endpoint_id, want.speculator_version_id)
+        if want.path is None or not want.path.exists():
+            return None, "the artifact is not on this node"
+        if key not in self._refused:  # an artifact is immutable: once refused, always refused
+            try:
+                return self.load(want.path), ""
+            except Exception as error:  # whatever a hostile file makes the loader raise
+                log.warning("refused speculator version %s: %s", want.speculator_version_id, error)
+                self._refused[key] = str(error) or type(error).__name__
+        return None, self._refused[key]
