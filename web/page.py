@@ -1,0 +1,117 @@
+"""What every page shares: the signed-in principal, the project or organization in the path, the frame's navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from control_plane.common.errors import Forbidden, NotFound
+from control_plane.tenants import selectors as tenants
+from control_plane.tenants.models import Organization, Project
+from control_plane.tenants.principal import Principal, principal_of_user
+
+NAV_PROJECT = [
+    ("web:overview", "Overview", "project:read"),
+    ("web:endpoints", "Endpoints", "endpoint:read"),
+    ("web:speculators", "Speculators", "speculator:read"),
+    ("web:runs", "Training runs", "training:read"),
+    ("web:keys", "API keys", "api_key:read"),
+    ("web:usage", "Usage", "usage:read"),
+    ("web:data-policy", "Data policy", "traffic_policy:read"),
+]
+NAV_ORGANIZATION = [
+    ("web:statement", "Statement", "statement:read"),
+    ("web:members", "Members", "member:read"),
+    ("web:audit", "Audit log", "audit:read"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One request for a page. `project` is the one in the path, or the one that the navigation shows."""
+
+    request: HttpRequest
+    principal: Principal
+    project: Project | None
+    organization: Organization | None
+    section: str
+
+    def may(self, permission: str) -> bool:
+        return self.organization is not None and self.principal.may(permission, self.organization.id)
+
+    def require(self, permission: str) -> None:
+        if not self.may(permission):
+            raise Forbidden(f"This needs the permission {permission}.")
+
+    @property
+    def request_id(self) -> str:
+        return str(getattr(self.request, "request_id", ""))
+
+    def render(self, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+        organization_id = self.organization.id if self.organization else ""
+        return render(
+            self.request,
+            template,
+            {
+                "project": self.project,
+                "organization": self.organization,
+                "projects": tenants.projects(self.principal).select_related("organization").order_by("name"),
+                "role": self.principal.roles.get(organization_id, ""),
+                "section": self.section,
+                "nav_project": [(name, label) for name, label, needs in NAV_PROJECT if self.may(needs)],
+                "nav_organization": [(name, label) for name, label, needs in NAV_ORGANIZATION if self.may(needs)],
+                **context,
+            },
+            status=status,
+        )
+
+
+def remembered_project(request: HttpRequest, principal: Principal, organization_id: str | None = None) -> Project | None:
+    """The project that the person last looked at, if it is still theirs, else their first."""
+    rows = tenants.projects(principal).select_related("organization").order_by("created_at")
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    return rows.filter(id=request.session.get("project", "")).first() or rows.first()
+
+
+def page(
+    section: str, permission: str | None = None
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """Turn `view(page, …)` into a view. Another tenant's object is the same 404 as an absent one."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @login_required
+        @wraps(view)
+        def wrapped(
+            request: HttpRequest, project_id: str | None = None, organization_id: str | None = None, **arguments: Any
+        ) -> HttpResponse:
+            principal = principal_of_user(request.user)  # type: ignore[arg-type]
+            try:
+                if project_id is not None:
+                    project = tenants.project(principal, project_id)
+                    request.session["project"] = project.id
+                    organization = project.organization
+                elif organization_id is not None:
+                    organization = tenants.organization(principal, organization_id)
+                    project = remembered_project(request, principal, organization.id)
+                else:
+                    project = remembered_project(request, principal)
+                    organization = project.organization if project else None
+                shown = Page(request, principal, project, organization, section)
+                if permission is not None:
+                    shown.require(permission)
+                return view(shown, **arguments)
+            except NotFound:
+                return render(request, "web/not_found.html", status=404)
+            except Forbidden as error:
+                return render(request, "web/forbidden.html", {"detail": error.detail}, status=403)
+
+        return wrapped
+
+    return decorate

@@ -1,0 +1,46 @@
+"""One path for each page. A project's pages name the project, so that a link means the same for everybody."""
+
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from web.views import data_policy, endpoints, keys, organization, overview, runs, session, speculators, usage
+
+app_name = "web"
+
+urlpatterns = [
+    path("", require_safe(session.home), name="home"),
+    path("sign-in", session.SignIn.as_view(), name="sign-in"),
+    path("sign-out", session.sign_out, name="sign-out"),
+    path("switch", require_safe(session.switch), name="switch"),
+    path("projects/<str:project_id>", require_safe(overview.overview), name="overview"),
+    path("projects/<str:project_id>/endpoints", endpoints.index, name="endpoints"),
+    path("projects/<str:project_id>/endpoints/<str:endpoint_id>", require_safe(endpoints.detail), name="endpoint"),
+    path(
+        "projects/<str:project_id>/endpoints/<str:endpoint_id>/series",
+        require_safe(endpoints.series),
+        name="endpoint-series",
+    ),
+    path(
+        "projects/<str:project_id>/endpoints/<str:endpoint_id>/action",
+        require_POST(endpoints.action),
+        name="endpoint-action",
+    ),
+    path("projects/<str:project_id>/speculators", require_safe(speculators.index), name="speculators"),
+    path(
+        "projects/<str:project_id>/speculators/<str:speculator_id>", require_safe(speculators.detail), name="speculator"
+    ),
+    path(
+        "projects/<str:project_id>/speculators/<str:speculator_id>/action",
+        require_POST(speculators.action),
+        name="speculator-action",
+    ),
+    path("projects/<str:project_id>/training-runs", require_safe(runs.index), name="runs"),
+    path("projects/<str:project_id>/training-runs/<str:run_id>", runs.detail, name="run"),
+    path("projects/<str:project_id>/keys", keys.index, name="keys"),
+    path("projects/<str:project_id>/usage", require_safe(usage.usage), name="usage"),
+    path("projects/<str:project_id>/data-policy", data_policy.detail, name="data-policy"),
+    path("organizations/<str:organization_id>/statement", require_safe(usage.statement), name="statement"),
+    path("organizations/<str:organization_id>/members", require_safe(organization.members), name="members"),
+    path("organizations/<str:organization_id>/audit", require_safe(organization.audit), name="audit"),
+    path("nodes", require_safe(organization.nodes), name="nodes"),
+]

@@ -1,0 +1,62 @@
+"""Consent: what is kept of a project's traffic, and how it is deleted."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+
+from control_plane.common.errors import Invalid, ServiceError
+from control_plane.speculators import selectors as speculators
+from control_plane.speculators import services
+from control_plane.training import services as training
+from control_plane.training.models import ErasureReceipt
+from web.page import Page, page
+from web.views.overview import traffic_summary
+
+
+@page("web:data-policy", "traffic_policy:read")
+def detail(page: Page) -> HttpResponse:
+    assert page.project is not None
+    error = ""
+    if page.request.method == "POST":
+        try:
+            _change(page)
+            return redirect("web:data-policy", page.project.id)
+        except ServiceError as problem:
+            if problem.status == 403:
+                raise
+            error = problem.detail
+    return page.render(
+        "web/data_policy.html",
+        {
+            "policy": speculators.traffic_policy(page.principal, page.project.id),
+            "traffic": traffic_summary(page.project),
+            "receipts": ErasureReceipt.objects.filter(project=page.project).order_by("-requested_at")[:20],
+            "may_write": page.may("traffic_policy:write"),
+            "may_delete": page.may("traffic:delete"),
+            "error": error,
+        },
+        status=400 if error else 200,
+    )
+
+
+def _change(page: Page) -> None:
+    assert page.project is not None
+    posted = page.request.POST
+    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    if posted.get("action") == "delete":
+        page.require("traffic:delete")
+        training.request_erasure(page.project, **audit)
+        messages.success(page.request, "The traffic is being deleted; the receipt appears below.", extra_tags="good")
+        return
+    page.require("traffic_policy:write")
+    try:
+        sample_rate, retention_days = float(posted["sample_rate"]), int(posted["retention_days"])
+    except (KeyError, ValueError):
+        raise Invalid("The share and the retention must be numbers.") from None
+    capture = posted.get("capture") == "on"
+    services.set_traffic_policy(
+        page.project, capture=capture, sample_rate=sample_rate, retention_days=retention_days, **audit
+    )
+    messages.success(page.request, f"Saved: capture is {'on' if capture else 'off'}.", extra_tags="good")

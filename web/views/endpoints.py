@@ -1,0 +1,216 @@
+"""Endpoints: the list, one endpoint with its live chart, and what can be changed there."""
+
+from __future__ import annotations
+
+import csv
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from control_plane.common.errors import Invalid, ServiceError
+from control_plane.endpoints import selectors as endpoints
+from control_plane.endpoints import services
+from control_plane.endpoints.models import SLUG, SPECULATION_MODES, Endpoint, SpeculationWindow
+from control_plane.fleet import selectors as fleet
+from control_plane.speculators import selectors as speculators
+from web.page import Page, page
+from web.series import by_position, by_source, points, totals, version_changes
+
+SPAN = timedelta(hours=24)
+
+
+def endpoint_rows(page: Page) -> list[dict[str, Any]]:
+    """Each endpoint with its active version and the last day's speed: three queries, however many endpoints."""
+    assert page.project is not None
+    found = list(endpoints.endpoints(page.principal, project_id=page.project.id).order_by("name"))
+    active = speculators.active_versions(page.project.id)
+    recent: dict[str, list[SpeculationWindow]] = {}
+    for window in SpeculationWindow.objects.filter(
+        endpoint__in=found, arm="adaptive", ended_at__gte=timezone.now() - SPAN
+    ).only("endpoint_id", "requests", "completion_tokens", "decode_seconds", "steps", "accepted"):
+        recent.setdefault(window.endpoint_id, []).append(window)
+    rows = []
+    for endpoint in found:
+        total = totals(recent.get(endpoint.id, []))
+        rows.append(
+            {
+                "endpoint": endpoint,
+                "version": active.get(endpoint.model_id),
+                "acceptance_length": total.acceptance_length,
+                "tokens_per_second": total.tokens_per_second,
+            }
+        )
+    return rows
+
+
+@page("web:endpoints", "endpoint:read")
+def index(page: Page) -> HttpResponse:
+    values: dict[str, str] = {}
+    error = ""
+    if page.request.method == "POST":
+        page.require("endpoint:write")
+        values = page.request.POST.dict()  # type: ignore[assignment]
+        try:
+            endpoint = _create(page, values)
+            messages.success(page.request, f"{endpoint.name} was created.", extra_tags="good")
+            return redirect("web:endpoint", page.project.id, endpoint.id)  # type: ignore[union-attr]
+        except ServiceError as problem:
+            error = problem.detail
+    return page.render(
+        "web/endpoints.html",
+        {
+            "endpoints": endpoint_rows(page),
+            "catalogue": endpoints.catalogue(),
+            "modes": SPECULATION_MODES,
+            "may_write": page.may("endpoint:write"),
+            "values": values,
+            "error": error,
+        },
+        status=400 if error else 200,
+    )
+
+
+def _create(page: Page, values: dict[str, str]) -> Endpoint:
+    name, mode = values.get("name", ""), values.get("speculation_mode", "")
+    try:
+        SLUG(name)
+    except ValidationError:
+        raise Invalid("A name has lower-case letters, digits, dots and hyphens, 63 at most.", pointer="/name") from None
+    model = endpoints.catalogue().filter(id=values.get("model", "")).first()
+    if model is None or mode not in SPECULATION_MODES:
+        raise Invalid("Choose a model and a speculation mode from the lists.")
+    assert page.project is not None
+    return services.create_endpoint(
+        page.project,
+        name=name,
+        model=model,
+        actor=page.principal.actor,
+        request_id=page.request_id,
+        speculation_mode=mode,
+    )
+
+
+def _endpoint(page: Page, endpoint_id: str, permission: str = "endpoint:read") -> Endpoint:
+    """The endpoint, which must be in the project of the path."""
+    endpoint = endpoints.endpoint(page.principal, endpoint_id, permission)
+    if page.project is None or endpoint.project_id != page.project.id:
+        return endpoints.endpoint(page.principal, "")
+    return endpoint
+
+
+@page("web:endpoints", "endpoint:read")
+def detail(page: Page, endpoint_id: str) -> HttpResponse:
+    endpoint = _endpoint(page, endpoint_id)
+    windows = list(endpoints.windows(endpoint, since=timezone.now() - SPAN))
+    adaptive = [row for row in windows if row.arm == "adaptive"]
+    live = totals(adaptive or windows)
+    return page.render(
+        "web/endpoint.html",
+        {
+            "endpoint": endpoint,
+            "live": {
+                "tokens_per_second": live.tokens_per_second,
+                "acceptance_length": live.acceptance_length,
+                "requests": live.requests,
+                "span": "last 24 hours",
+            },
+            "holdout": totals(row for row in windows if row.arm == "static"),
+            "relearning": bool(adaptive and adaptive[-1].relearning),
+            "version": speculators.active_versions(endpoint.project_id).get(endpoint.model_id),
+            "refusals": fleet.refusals(endpoint_id=endpoint.id),
+            "positions": by_position(adaptive),
+            "sources": by_source(adaptive),
+            "events": endpoints.events_of(endpoint)[:20],
+            "modes": SPECULATION_MODES,
+            "inference_url": settings.SLIPSTREAM_PUBLIC_INFERENCE_URL,
+            "may_write": page.may("endpoint:write"),
+        },
+    )
+
+
+@page("web:endpoints", "endpoint:read")
+def series(page: Page, endpoint_id: str) -> HttpResponse:
+    """The chart's data: JSON, or CSV with `?format=csv`."""
+    endpoint = _endpoint(page, endpoint_id)
+    rows = [row for row in endpoints.windows(endpoint, since=timezone.now() - SPAN) if row.arm == "adaptive"]
+    numbers = speculators.version_numbers(endpoint.project_id)
+    label = {version: f"v{number}" for version, number in numbers.items()}
+    found = points(rows)
+    if page.request.GET.get("format") == "csv":
+        response = HttpResponse(content_type="text/csv")
+        response["Content-Disposition"] = f'attachment; filename="{endpoint.name}-speed.csv"'
+        writer = csv.writer(response)
+        writer.writerow(["at", "tokens_per_second", "acceptance_length", "requests", "speculator_version"])
+        for point in found:
+            version = label.get(point.speculator_version_id or "", "static")
+            writer.writerow(
+                [
+                    point.at.isoformat(),
+                    f"{point.tokens_per_second:.3f}",
+                    f"{point.acceptance_length:.4f}",
+                    point.requests,
+                    version,
+                ]
+            )
+        return response
+    changes = version_changes(rows)
+    return JsonResponse(
+        {
+            "points": [
+                {
+                    "t": point.at.timestamp(),
+                    "tokens_per_second": round(point.tokens_per_second, 3),
+                    "acceptance_length": round(point.acceptance_length, 4),
+                    "requests": point.requests,
+                    "version": label.get(point.speculator_version_id or "", "static"),
+                }
+                for point in found
+            ],
+            "versions": [{"t": at.timestamp(), "label": label.get(version, "?")} for at, version in changes],
+            "summary": _summary(found, len(changes)),
+        }
+    )
+
+
+def _summary(found: list[Any], num_versions: int) -> str:
+    if not found:
+        return "No adaptive requests in the last 24 hours. Send some, and their speed appears here within seconds."
+    first, last = found[0], found[-1]
+    return (
+        f"In the last 24 hours the acceptance length went from {first.acceptance_length:.2f} to "
+        f"{last.acceptance_length:.2f} and speed from {first.tokens_per_second:.0f} to {last.tokens_per_second:.0f} "
+        f"tokens/s per request; {num_versions} speculator version{'' if num_versions == 1 else 's'} went live."
+    )
+
+
+@page("web:endpoints", "endpoint:write")
+def action(page: Page, endpoint_id: str) -> HttpResponse:
+    """Start, stop, or change the speculation policy."""
+    endpoint = _endpoint(page, endpoint_id, "endpoint:write")
+    posted = page.request.POST
+    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    try:
+        if posted.get("desired_state") in ("running", "stopped"):
+            services.set_desired_state(endpoint, posted["desired_state"], **audit)
+        elif posted.get("speculation_mode") in SPECULATION_MODES and posted.get("max_lookahead", "").isdigit():
+            lookahead = int(posted["max_lookahead"])
+            if lookahead > 16:
+                raise Invalid("The longest lookahead is at most 16.")
+            services.update_endpoint(
+                endpoint,
+                {"speculation_mode": posted["speculation_mode"], "max_lookahead": lookahead},
+                if_match=f'"{posted.get("row_version", "")}"',
+                **audit,
+            )
+        else:
+            raise Invalid("Choose a speculation mode and a lookahead between 0 and 16.")
+        messages.success(page.request, "Saved. Nodes apply it within seconds.", extra_tags="good")
+    except ServiceError as problem:
+        messages.error(page.request, problem.detail, extra_tags="bad")
+    return redirect("web:endpoint", endpoint.project_id, endpoint.id)
