@@ -142,6 +142,7 @@ INSTALLED_APPS = [
     "control_plane.endpoints",
     "control_plane.speculators",
     "control_plane.training",
+    "web",
     "control_plane.billing",
     "control_plane.fleet",
 ]
@@ -155,6 +156,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "web.middleware.ContentSecurityPolicy",
 ]
 ROOT_URLCONF = "control_plane.urls"
 WSGI_APPLICATION = "control_plane.wsgi.application"

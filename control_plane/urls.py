@@ -1,4 +1,4 @@
-"""All paths: the management API, the nodes' API, and health. The dashboard adds its own at the root."""
+"""All paths: the management API, the nodes' API, and health; the dashboard at the root."""
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/v1/", include("control_plane.training.api")),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("", include("web.urls")),
 ]
 
 handler404 = "control_plane.common.problems.not_found_page"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -51,6 +52,24 @@ def dollars(pico: int | None) -> str:
 
 
 @register.filter
+def micro_dollars(micro: int) -> str:
+    """A unit price: micro-dollars per million tokens."""
+    return dollars(micro * 10**6)
+
+
+@register.filter
+def cents(amount: int) -> str:
+    """An amount that was rounded to cents."""
+    return f"${amount // 100:,}.{amount % 100:02d}"
+
+
+@register.filter
+def compact(value: Any) -> str:
+    """A small mapping on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) if value else "–"
+
+
+@register.filter
 def fixed(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -68,7 +87,3 @@ def when(moment: datetime | None) -> SafeString:
     utc = moment.astimezone(UTC)
     return format_html('<time datetime="{}">{} UTC</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"))
 
-
-@register.filter
-def key(mapping: dict[str, Any], name: str) -> Any:
-    return mapping.get(name) if mapping else None

@@ -9,10 +9,9 @@ from django.shortcuts import redirect
 from control_plane.common.errors import Invalid, ServiceError
 from control_plane.speculators import selectors as speculators
 from control_plane.speculators import services
-from control_plane.training import services as training
-from control_plane.training.models import ErasureReceipt
+from control_plane.training import erasure
+from control_plane.training import selectors as training
 from web.page import Page, page
-from web.views.overview import traffic_summary
 
 
 @page("web:data-policy", "traffic_policy:read")
@@ -31,8 +30,8 @@ def detail(page: Page) -> HttpResponse:
         "web/data_policy.html",
         {
             "policy": speculators.traffic_policy(page.principal, page.project.id),
-            "traffic": traffic_summary(page.project),
-            "receipts": ErasureReceipt.objects.filter(project=page.project).order_by("-requested_at")[:20],
+            "traffic": training.traffic_summary(page.project),
+            "receipts": training.erasures(page.project).order_by("-requested_at")[:20],
             "may_write": page.may("traffic_policy:write"),
             "may_delete": page.may("traffic:delete"),
             "error": error,
@@ -47,7 +46,7 @@ def _change(page: Page) -> None:
     audit = {"actor": page.principal.actor, "request_id": page.request_id}
     if posted.get("action") == "delete":
         page.require("traffic:delete")
-        training.request_erasure(page.project, **audit)
+        erasure.request_erasure(page.project, **audit)
         messages.success(page.request, "The traffic is being deleted; the receipt appears below.", extra_tags="good")
         return
     page.require("traffic_policy:write")

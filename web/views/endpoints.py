@@ -29,7 +29,7 @@ def endpoint_rows(page: Page) -> list[dict[str, Any]]:
     """Each endpoint with its active version and the last day's speed: three queries, however many endpoints."""
     assert page.project is not None
     found = list(endpoints.endpoints(page.principal, project_id=page.project.id).order_by("name"))
-    active = speculators.active_versions(page.project.id)
+    active = speculators.active_version_refs([page.project.id])
     recent: dict[str, list[SpeculationWindow]] = {}
     for window in SpeculationWindow.objects.filter(
         endpoint__in=found, arm="adaptive", ended_at__gte=timezone.now() - SPAN
@@ -41,7 +41,7 @@ def endpoint_rows(page: Page) -> list[dict[str, Any]]:
         rows.append(
             {
                 "endpoint": endpoint,
-                "version": active.get(endpoint.model_id),
+                "version": active.get((endpoint.project_id, endpoint.model_id)),
                 "acceptance_length": total.acceptance_length,
                 "tokens_per_second": total.tokens_per_second,
             }
@@ -122,7 +122,7 @@ def detail(page: Page, endpoint_id: str) -> HttpResponse:
             },
             "holdout": totals(row for row in windows if row.arm == "static"),
             "relearning": bool(adaptive and adaptive[-1].relearning),
-            "version": speculators.active_versions(endpoint.project_id).get(endpoint.model_id),
+            "version": speculators.active_version_ref(endpoint),
             "refusals": fleet.refusals(endpoint_id=endpoint.id),
             "positions": by_position(adaptive),
             "sources": by_source(adaptive),
@@ -139,8 +139,8 @@ def series(page: Page, endpoint_id: str) -> HttpResponse:
     """The chart's data: JSON, or CSV with `?format=csv`."""
     endpoint = _endpoint(page, endpoint_id)
     rows = [row for row in endpoints.windows(endpoint, since=timezone.now() - SPAN) if row.arm == "adaptive"]
-    numbers = speculators.version_numbers(endpoint.project_id)
-    label = {version: f"v{number}" for version, number in numbers.items()}
+    versions = speculators.versions(page.principal, project_id=endpoint.project_id)
+    label = {version: f"v{number}" for version, number in versions.values_list("id", "number")}
     found = points(rows)
     if page.request.GET.get("format") == "csv":
         response = HttpResponse(content_type="text/csv")

@@ -40,5 +40,4 @@ def audit(page: Page) -> HttpResponse:
 
 @page("web:nodes")
 def nodes(page: Page) -> HttpResponse:
-    page.principal.require_operator()
-    return page.render("web/nodes.html", {"nodes": fleet.nodes(), "refusals": fleet.refusals()})
+    return page.render("web/nodes.html", {"nodes": fleet.nodes(page.principal).order_by("name")})
