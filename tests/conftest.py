@@ -41,7 +41,7 @@ os.environ.update(
     SLIPSTREAM_SIGNING_KEY="AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",  # Ed25519 seed 00 01 .. 1f, base64
     SLIPSTREAM_SIGNING_KEY_ID="test",
     SLIPSTREAM_NODE_TOKEN="a registration token for tests only",
-    SLIPSTREAM_PUBLIC_INFERENCE_URL="http://127.0.0.1:9/v1",
+    SLIPSTREAM_PUBLIC_INFERENCE_URL="http://127.0.0.1:9",
 )
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "2")

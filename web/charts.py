@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-WIDTH, ROW, LABEL = 640, 26, 190
+WIDTH, ROW, LABEL = 460, 26, 130
 
 
 def bars(rows: Sequence[tuple[str, float, str]], title: str) -> SafeString:
@@ -19,7 +19,7 @@ def bars(rows: Sequence[tuple[str, float, str]], title: str) -> SafeString:
         '<text x="0" y="{}">{}</text><rect x="{}" y="{}" width="{}" height="16" rx="2"></rect><text x="{}" y="{}">{}</text>',
         (
             (
-                i * ROW + 17, label if len(label) < 28 else label[:26] + "…",
+                i * ROW + 17, label if len(label) < 20 else label[:18] + "…",
                 LABEL, i * ROW + 5, f"{room * value / top:.1f}",
                 f"{LABEL + 8 + room * value / top:.1f}", i * ROW + 17, text,
             )
@@ -40,7 +40,8 @@ def line(values: Sequence[float], title: str, height: int = 140) -> SafeString:
     span = (high - low) or 1
     step = (WIDTH - 60) / (len(values) - 1)
     path = "M" + "L".join(
-        f"{50 + i * step:.1f} {height - 12 - (value - low) / span * (height - 24):.1f}" for i, value in enumerate(values)
+        f"{50 + i * step:.1f} {height - 12 - (value - low) / span * (height - 24):.1f}"
+        for i, value in enumerate(values)
     )
     return format_html(
         '<svg class="bars" viewBox="0 0 {0} {1}" role="img" aria-label="{2}" width="100%">'

@@ -72,12 +72,15 @@ class Page:
         )
 
 
-def remembered_project(request: HttpRequest, principal: Principal, organization_id: str | None = None) -> Project | None:
+def remembered_project(
+    request: HttpRequest, principal: Principal, organization_id: str | None = None
+) -> Project | None:
     """The project that the person last looked at, if it is still theirs, else their first."""
     rows = tenants.projects(principal).select_related("organization").order_by("created_at")
     if organization_id is not None:
         rows = rows.filter(organization_id=organization_id)
-    return rows.filter(id=request.session.get("project", "")).first() or rows.first()
+    remembered = request.session.get("project")
+    return (rows.filter(id=remembered).first() if remembered else None) or rows.first()
 
 
 def page(

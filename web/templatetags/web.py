@@ -86,4 +86,3 @@ def when(moment: datetime | None) -> SafeString:
         return SafeString("–")
     utc = moment.astimezone(UTC)
     return format_html('<time datetime="{}">{} UTC</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"))
-

@@ -23,9 +23,7 @@ def overview(page: Page) -> HttpResponse:
     project, organization_id = page.project, page.project.organization_id
     used = billing.usage(page.principal, organization_id, start=today, end=now, project_id=project.id)[0]
     speculated = totals(
-        SpeculationWindow.objects.filter(
-            endpoint__in=page.project.endpoints.all(), arm="adaptive", ended_at__gte=today
-        )
+        SpeculationWindow.objects.filter(endpoint__in=page.project.endpoints.all(), arm="adaptive", ended_at__gte=today)
     )
     may_see_money = page.may("statement:read")
     spend = None

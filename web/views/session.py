@@ -13,7 +13,6 @@ from control_plane.tenants import selectors as tenants
 from web.page import Page, page
 
 
-
 class SignIn(LoginView):
     template_name = "web/sign_in.html"
     authentication_form = AuthenticationForm

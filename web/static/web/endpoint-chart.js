@@ -15,6 +15,7 @@
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = css("--chart-mark");
     ctx.lineWidth = 2 * devicePixelRatio;
+    ctx.setLineDash([]);
     ctx.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
     for (const { t, label } of versions) {
       if (t < u.scales.x.min || t > u.scales.x.max) continue;
@@ -30,6 +31,8 @@
     ctx.restore();
   };
 
+  const clock = (t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+
   const options = (width) => ({
     width,
     height: 280,
@@ -42,7 +45,7 @@
       { label: "acceptance length", scale: "length", stroke: css("--chart-b"), width: 2, dash: [6, 4], points: { size: 6 } },
     ],
     axes: [
-      { stroke: css("--ink-soft"), grid: { stroke: css("--chart-grid") } },
+      { stroke: css("--ink-soft"), grid: { stroke: css("--chart-grid") }, space: 80, values: (u, splits) => splits.map(clock) },
       { scale: "speed", label: "tokens/s per request", stroke: css("--chart-a"), grid: { stroke: css("--chart-grid") }, size: 56 },
       { scale: "length", side: 1, label: "acceptance length", stroke: css("--chart-b"), grid: { show: false }, size: 56 },
     ],

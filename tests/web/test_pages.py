@@ -1,0 +1,194 @@
+"""Every page: its owner sees it, another tenant gets the same 404 as for nothing, nobody gets in unsigned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import URLPattern, reverse
+
+from control_plane.endpoints import services as endpoints
+from control_plane.endpoints.models import CatalogueModel
+from control_plane.speculators import selectors as speculators
+from control_plane.tenants.models import ApiKey, Membership, User
+from tests.web.conftest import PASSWORD, Tenant
+from web import urls
+from web.series import points
+
+pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
+
+PAGES: dict[str, Callable[[Tenant], list[str]]] = {
+    "overview": lambda t: [t.project.id],
+    "endpoints": lambda t: [t.project.id],
+    "endpoint": lambda t: [t.project.id, t.endpoint.id],
+    "endpoint-series": lambda t: [t.project.id, t.endpoint.id],
+    "speculators": lambda t: [t.project.id],
+    "speculator": lambda t: [t.project.id, t.speculator.id],
+    "runs": lambda t: [t.project.id],
+    "run": lambda t: [t.project.id, t.run.id],
+    "keys": lambda t: [t.project.id],
+    "usage": lambda t: [t.project.id],
+    "data-policy": lambda t: [t.project.id],
+    "statement": lambda t: [t.organization.id],
+    "members": lambda t: [t.organization.id],
+    "audit": lambda t: [t.organization.id],
+}
+ACTIONS: dict[str, Callable[[Tenant], list[str]]] = {
+    "endpoint-action": lambda t: [t.project.id, t.endpoint.id],
+    "speculator-action": lambda t: [t.project.id, t.speculator.id],
+}
+WITHOUT_A_TENANT = {"home", "sign-in", "sign-out", "switch", "nodes"}
+
+
+def signed_in(tenant: Tenant) -> Client:
+    client = Client()
+    client.force_login(tenant.user)
+    return client
+
+
+def test_every_path_of_the_dashboard_has_a_case_here() -> None:
+    names = {pattern.name for pattern in urls.urlpatterns if isinstance(pattern, URLPattern)}
+    assert names == PAGES.keys() | ACTIONS.keys() | WITHOUT_A_TENANT
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_owner_sees_the_page(name: str, alice: Tenant) -> None:
+    assert signed_in(alice).get(reverse(f"web:{name}", args=PAGES[name](alice))).status_code == 200
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_another_tenant_gets_a_404_without_a_trace_of_the_content(name: str, alice: Tenant, bob: Tenant) -> None:
+    response = signed_in(bob).get(reverse(f"web:{name}", args=PAGES[name](alice)))
+    assert response.status_code == 404
+    assert b"alice" not in response.content
+
+
+@pytest.mark.parametrize("name", ["endpoint", "endpoint-series", "speculator", "run"])
+def test_an_object_of_another_tenant_under_ones_own_project_is_a_404(name: str, alice: Tenant, bob: Tenant) -> None:
+    path = reverse(f"web:{name}", args=[bob.project.id, PAGES[name](alice)[1]])
+    assert signed_in(bob).get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_another_tenants_actions_do_nothing(name: str, alice: Tenant, bob: Tenant) -> None:
+    client = signed_in(bob)
+    for ids in (ACTIONS[name](alice), [bob.project.id, ACTIONS[name](alice)[1]]):
+        posted = {"desired_state": "stopped", "action": "rollback"}
+        assert client.post(reverse(f"web:{name}", args=ids), posted).status_code == 404
+    alice.endpoint.refresh_from_db()
+    alice.version.refresh_from_db()
+    assert (alice.endpoint.desired_state, alice.version.state) == ("running", "active")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nobody_gets_in_unsigned(name: str, alice: Tenant) -> None:
+    response = Client().get(reverse(f"web:{name}", args=PAGES[name](alice)))
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/sign-in")
+
+
+def test_pages_forbid_inline_scripts_and_foreign_content(alice: Tenant) -> None:
+    response = signed_in(alice).get(reverse("web:endpoint", args=PAGES["endpoint"](alice)))
+    policy = response.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert b"<script>" not in response.content and b" style=" not in response.content
+
+
+def test_a_viewer_sees_and_may_not_write(alice: Tenant) -> None:
+    viewer = User.objects.create_user("viewer@example.com", None)
+    Membership.objects.create(organization=alice.organization, user=viewer, role="viewer")
+    client = Client()
+    client.force_login(viewer)
+    page = reverse("web:keys", args=[alice.project.id])
+    assert client.get(page).status_code == 200
+    assert client.post(page, {"action": "create", "name": "mine"}).status_code == 403
+    assert ApiKey.objects.filter(project=alice.project).count() == 1
+    assert client.get(reverse("web:audit", args=[alice.organization.id])).status_code == 403
+
+
+def test_nodes_are_for_operators_only(alice: Tenant) -> None:
+    assert signed_in(alice).get(reverse("web:nodes")).status_code == 403
+    alice.user.is_staff = True
+    alice.user.save()
+    assert signed_in(alice).get(reverse("web:nodes")).status_code == 200
+
+
+def test_a_key_is_shown_once(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:keys", args=[alice.project.id])
+    first = client.post(page, {"action": "create", "name": "laptop"})
+    assert b"sls_live_" in first.content and b"only time" in first.content
+    assert b"only time" not in client.get(page).content
+
+
+def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:data-policy", args=[alice.project.id])
+    assert client.post(page, {"action": "save", "sample_rate": "2", "retention_days": "30"}).status_code == 400
+    assert speculators.traffic_policy_of(alice.project).capture
+    assert client.post(page, {"action": "save", "sample_rate": "0.5", "retention_days": "7"}).status_code == 302
+    policy = speculators.traffic_policy_of(alice.project)
+    assert (policy.capture, policy.sample_rate, policy.retention_days) == (False, 0.5, 7)
+
+
+def test_a_stale_form_does_not_overwrite_a_newer_change(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:endpoint-action", args=[alice.project.id, alice.endpoint.id])
+    form = {"speculation_mode": "static", "max_lookahead": "4", "row_version": alice.endpoint.row_version}
+    client.post(page, form)
+    client.post(page, {**form, "max_lookahead": "2"})
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.max_lookahead == 4
+
+
+def test_the_chart_tells_when_a_version_went_live(alice: Tenant) -> None:
+    found = signed_in(alice).get(reverse("web:endpoint-series", args=[alice.project.id, alice.endpoint.id])).json()
+    assert [change["label"] for change in found["versions"]] == ["v1"]
+    assert found["points"][0]["version"] == "static" and found["points"][-1]["version"] == "v1"
+    assert found["points"][-1]["acceptance_length"] == pytest.approx(2.5)
+    assert "1.60 to 2.50" in found["summary"]
+
+
+def test_a_point_never_spans_two_versions(alice: Tenant) -> None:
+    windows = list(alice.endpoint.windows.filter(endpoint=alice.endpoint, arm="adaptive").order_by("ended_at"))
+    assert {point.speculator_version_id for point in points(windows, steps_per_point=10_000)} == {
+        None,
+        alice.version.id,
+    }
+
+
+def test_rolling_back_by_hand(alice: Tenant) -> None:
+    page = reverse("web:speculator-action", args=[alice.project.id, alice.speculator.id])
+    signed_in(alice).post(page, {"action": "rollback"})
+    assert speculators.active_version_ref(alice.endpoint) is None
+
+
+def test_the_endpoint_list_asks_the_same_number_of_queries_for_any_number_of_endpoints(alice: Tenant) -> None:
+    client, page = signed_in(alice), reverse("web:endpoints", args=[alice.project.id])
+    client.get(page)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            client.get(page)
+        return len(captured)
+
+    before = queries()
+    model = CatalogueModel.objects.get(id="smollm2-135m-instruct")
+    for number in range(5):
+        endpoints.create_endpoint(alice.project, name=f"more-{number}", model=model, actor=alice.user.id)
+    assert queries() == before
+
+
+def test_signing_in_and_out(alice: Tenant) -> None:
+    client = Client()
+    alice.user.set_password(PASSWORD)
+    alice.user.save()
+    wrong = client.post("/sign-in", {"username": alice.user.email, "password": "wrong"})
+    assert wrong.status_code == 200 and b'role="alert"' in wrong.content
+    assert client.post("/sign-in", {"username": alice.user.email, "password": PASSWORD}).status_code == 302
+    assert client.get("/").headers["Location"].endswith(alice.project.id)
+    client.post("/sign-out")
+    assert client.get("/").headers["Location"].startswith("/sign-in")
