@@ -16,7 +16,8 @@ def bars(rows: Sequence[tuple[str, float, str]], title: str) -> SafeString:
     room = WIDTH - LABEL - 110
     marks = format_html_join(
         "",
-        '<text x="0" y="{}">{}</text><rect x="{}" y="{}" width="{}" height="16" rx="2"></rect><text x="{}" y="{}">{}</text>',
+        '<text x="0" y="{}">{}</text><rect x="{}" y="{}" width="{}" height="16" rx="2"></rect>'
+        '<text x="{}" y="{}">{}</text>',
         (
             (
                 i * ROW + 17, label if len(label) < 20 else label[:18] + "…",

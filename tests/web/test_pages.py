@@ -18,7 +18,7 @@ from tests.web.conftest import PASSWORD, Tenant
 from web import urls
 from web.series import points
 
-pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
+pytestmark = pytest.mark.django_db
 
 PAGES: dict[str, Callable[[Tenant], list[str]]] = {
     "overview": lambda t: [t.project.id],
