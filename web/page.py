@@ -95,6 +95,8 @@ def page(
             request: HttpRequest, project_id: str | None = None, organization_id: str | None = None, **arguments: Any
         ) -> HttpResponse:
             principal = principal_of_user(request.user)  # type: ignore[arg-type]
+            project: Project | None
+            organization: Organization | None
             try:
                 if project_id is not None:
                     project = tenants.project(principal, project_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -24,7 +26,7 @@ def index(page: Page) -> HttpResponse:
     secret = error = ""
     if page.request.method == "POST":
         page.require("api_key:write")
-        audit = {"actor": page.principal.actor, "request_id": page.request_id}
+        audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
         if posted.get("action") == "revoke":
             key = tenants.api_key(page.principal, posted.get("key", ""), "api_key:write")
             if key.project_id != page.project.id:

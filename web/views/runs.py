@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect
 
@@ -18,9 +19,9 @@ PAGE = 50
 ARMS = ("static", "incumbent", "candidate")
 
 
-def shown_runs(rows: Iterable[TrainingRun]) -> list[TrainingRun]:
+def shown_runs(rows: QuerySet[TrainingRun]) -> list[TrainingRun]:
     """The newest runs, each with `is_open` for the templates."""
-    found = list(rows.order_by("-created_at")[:PAGE])  # type: ignore[attr-defined]
+    found: list[Any] = list(rows.order_by("-created_at")[:PAGE])
     for run in found:
         run.is_open = run.state in OPEN
     return found
@@ -34,7 +35,7 @@ def index(page: Page) -> HttpResponse:
 
 @page("web:runs", "training:read")
 def detail(page: Page, run_id: str) -> HttpResponse:
-    run = training.run(page.principal, run_id)
+    run: Any = training.run(page.principal, run_id)
     if page.project is None or run.project_id != page.project.id:
         raise NotFound
     if page.request.method == "POST":

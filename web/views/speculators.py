@@ -20,7 +20,7 @@ from web.page import Page, page
 @page("web:speculators", "speculator:read")
 def index(page: Page) -> HttpResponse:
     assert page.project is not None
-    rows = speculators.speculators(page.principal, project_id=page.project.id).annotate(num=Count("versions"))
+    rows: Any = speculators.speculators(page.principal, project_id=page.project.id).annotate(num=Count("versions"))
     return page.render(
         "web/speculators.html",
         {
