@@ -102,17 +102,18 @@ def test_a_key_opens_its_own_project_only(service: Running) -> None:
         project = api.get("/projects").json()["data"][0]
         made = api.post("/projects", json={"organization_id": project["organization_id"], "name": "neighbour"})
         assert made.status_code == 201, made.text
-        key = api.post("/api-keys", json={"project_id": made.json()["id"], "name": "neighbour"}).json()["key"]
+        owned = {"project_id": made.json()["id"], "name": "neighbours-own"}
+        assert api.post("/endpoints", json={**owned, "model": service.demo["model"]}).status_code == 202
+        key = api.post("/api-keys", json=owned).json()["key"]
     with service.inference(key) as neighbour:
 
-        def known() -> bool:
+        def models() -> list[str]:
             try:
-                return isinstance(neighbour.models.list().data, list)
+                return [model.id for model in neighbour.models.list().data]
             except openai.AuthenticationError:
-                return False  # the node has not polled yet
+                return []  # the node has not polled yet
 
-        eventually(known, seconds=20, what="the new key on the node")
-        assert neighbour.models.list().data == []
+        assert eventually(models, seconds=20, what="the new key on the node") == ["neighbours-own"]
         errors = []
         for model in (str(service.demo["endpoint"]), "absent"):
             with pytest.raises(openai.NotFoundError) as refusal:
