@@ -97,7 +97,7 @@ def priced(rows: QuerySet[UsageEvent]) -> list[money.Usage]:
         .annotate(**_SUMS)
         .order_by("model", "price")
     )
-    found = list(grouped)
+    found: list[dict[str, Any]] = list(grouped)  # type: ignore[arg-type]
     prices = Price.objects.in_bulk([row["price"] for row in found if row["price"] is not None])
     return [
         money.Usage(

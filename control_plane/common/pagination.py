@@ -34,7 +34,7 @@ def page(rows: QuerySet[Row], *, limit: int, after: str | None = None) -> tuple[
     return found[:limit], str(found[limit - 1].pk) if more else None
 
 
-def page_body(data: list[Any], next_cursor: str | None) -> dict[str, Any]:
+def page_body(data: Any, next_cursor: str | None) -> dict[str, Any]:
     return {"data": data, "has_more": next_cursor is not None, "next_cursor": next_cursor}
 
 

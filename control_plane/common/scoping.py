@@ -28,7 +28,7 @@ class TenantQuerySet(models.QuerySet[Row], Generic[Row]):
 
     def unscoped(self) -> TenantQuerySet[Row]:
         """Across tenants, on purpose."""
-        clone = self._chain()
+        clone: TenantQuerySet[Row] = self.all()
         clone._unscoped = True
         return clone
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from control_plane.common.ids import TypedIdField
@@ -41,9 +42,7 @@ class User(AbstractBaseUser):
     objects = UserManager()
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(condition=Q(email=models.functions.Lower("email")), name="user_email_lower")
-        ]
+        constraints = [models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower")]
 
     def __str__(self) -> str:
         return self.email
