@@ -3,6 +3,8 @@
 BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     # Moves endpoints towards their desired state and marks silent nodes as lost.
     "reconcile-fleet": {"task": "fleet.reconcile", "schedule": 2.0, "options": {"expires": 4}},
+    "forget-windows": {"task": "fleet.forget_windows", "schedule": 3600.0, "options": {"expires": 3600}},
+    "forget-idempotency": {"task": "tenants.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     # Finds new traffic and queues the training runs that it makes due.
     "discover-traffic": {"task": "training.discover_segments", "schedule": 5.0, "options": {"expires": 10}},
     # Re-queues runs whose worker went silent, finishes deletions.

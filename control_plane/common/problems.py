@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
@@ -75,6 +75,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             request_id=request_id,
             errors=found,
         )
+    elif isinstance(error, RequestDataTooBig):
+        body = problem(413, code="body_too_large", detail="The body is too large.", request_id=request_id)
     elif isinstance(error, PermissionDenied):
         body = problem(403, code="forbidden", detail=str(error) or "Not allowed.", request_id=request_id)
     elif isinstance(error, exceptions.APIException):

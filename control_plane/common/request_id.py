@@ -15,6 +15,8 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = new_id("req")  # type: ignore[attr-defined]
+        if "\x00" in request.path:  # PostgreSQL has no such string: nothing of that name can exist
+            request.path_info = "/not-found"
         response = self.get_response(request)
         response["x-request-id"] = request.request_id  # type: ignore[attr-defined]
         return response

@@ -59,6 +59,17 @@ def test_what_is_no_json_object_is_a_400(alice: Tenant, body: bytes) -> None:
     assert answer.status_code == 400, answer.content
 
 
+def test_a_body_of_ten_megabytes_is_a_413(alice: Tenant) -> None:
+    answer = alice.api.post("/api/v1/endpoints", {"name": "x" * 10_000_000})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["models/a%00b", "endpoints/%00", "endpoints/ep_%ff", "endpoints/" + "e" * 5000])
+def test_a_hostile_path_is_a_404(alice: Tenant, path: str) -> None:
+    answer = alice.api.get(f"/api/v1/{path}")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+
+
 def test_unknown_and_doubled_query_parameters_are_400(alice: Tenant) -> None:
     assert alice.api.get("/api/v1/endpoints?colour=red").json()["errors"][0]["pointer"] == "/colour"
     assert alice.api.get("/api/v1/endpoints?limit=1&limit=2").status_code == 400
