@@ -5,6 +5,7 @@ Locks are taken in one order: the row itself, the snapshot generation, the audit
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -70,6 +71,14 @@ def update_project(project: Project, changes: dict[str, Any], *, actor: str, req
     diff = {name: [before[name], value] for name, value in difference.items()}
     _audit(project.organization_id, actor, "project.update", project.id, diff, request_id)
     return project
+
+
+@transaction.atomic
+def rotate_cache_salt(project: Project) -> None:
+    """Part the project from everything that nodes remember of it: a new salt makes them forget."""
+    project.cache_salt = secrets.token_hex(16)
+    project.save(update_fields=["cache_salt"])
+    bump_generation(project.id)
 
 
 def _save_project(project: Project, **options: Any) -> None:

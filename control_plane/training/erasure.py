@@ -14,7 +14,7 @@ from control_plane.speculators.models import SpeculatorVersion, VersionState
 from control_plane.speculators.services import note_erasure, retire
 from control_plane.tenants import audit
 from control_plane.tenants.models import Project
-from control_plane.tenants.placements import bump_generation
+from control_plane.tenants.services import rotate_cache_salt
 from control_plane.training.models import OPEN, ErasureReceipt, TrafficSegment, TrainingRun
 from control_plane.training.segments import traffic_prefix
 from control_plane.training.services import cancel_run
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 def request_erasure(project: Project, *, actor: str, request_id: str = "") -> ErasureReceipt:
     """Stop serving and learning from the project's traffic now; the objects themselves go with the next sweep.
 
-    Traffic recorded until this moment never trains anything again, also if a node delivers it later.
+    Traffic recorded until this moment never trains anything again, also if a node delivers it later; nodes drop their
+    copies of the versions and what they remember of the project as soon as they see its new cache salt.
     """
     now = timezone.now()
     note_erasure(project, at=now)
@@ -47,7 +48,7 @@ def request_erasure(project: Project, *, actor: str, request_id: str = "") -> Er
         requested_at=now,
         retired_versions=retired,
     )
-    bump_generation(project.id)
+    rotate_cache_salt(project)
     audit.record(
         project.organization_id,
         actor=actor,

@@ -215,10 +215,15 @@ class Agent:
             write_atomically(self._last_good, json.dumps(good, default=str).encode())
 
     def _forget_withdrawn(self, before: AppliedSnapshot | None, now: AppliedSnapshot) -> None:
-        """Projects that consented and don't any more, or are gone."""
+        """Projects that consented and don't any more, are gone, or had their traffic deleted (a new cache salt)."""
         if before is None:
             return
         for project_id, project in before.projects.items():
             after = now.projects.get(project_id)
-            if project.traffic.capture and (after is None or not after.traffic.capture):
+            erased = after is None or after.cache_salt != project.cache_salt
+            if erased or (project.traffic.capture and not now.projects[project_id].traffic.capture):
                 self._forget(project_id)
+            if erased:
+                self._artifacts.forget(project_id)
+                own = {item.endpoint_id for item in before.endpoints.values() if item.project_id == project_id}
+                self._paths = {key: path for key, path in self._paths.items() if key[0] not in own}

@@ -75,6 +75,17 @@ class ArtifactStore:
         write_atomically(manifest_path, data)
         return path
 
+    def forget(self, project_id: str) -> None:
+        """Delete the project's files: an artifact holds what it learned. What is still wanted is fetched again."""
+        for path in self._folder.glob("*.json"):
+            try:
+                manifest = from_dict(SignedManifest, json.loads(path.read_bytes())).manifest
+            except (OSError, ContractError, ValueError):
+                continue  # nothing of ours, and never loaded
+            if manifest.project_id == project_id:
+                (self._folder / f"{manifest.file.sha256}.safetensors").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
     def _cached(self, path: Path, sha256: str) -> bytes | None:
         """The file's bytes if it is there and intact."""
         if not _is_digest(sha256) or not path.is_file():

@@ -300,7 +300,9 @@ def test_deleting_traffic_removes_objects_retires_versions_and_gives_a_receipt(t
     store.put(version.artifact_key, b"delta")
     store.put(version.manifest_key, b"manifest")
 
+    salt = tenant.project.cache_salt
     receipt = erasure.request_erasure(tenant.project, actor=ACTOR)
+    assert tenant.project.cache_salt != salt  # nodes forget what they remember
     assert active_version(tenant.speculator) is None and receipt.retired_versions == [version.id]
     TrafficSegment.objects.filter(project=tenant.project).update(first_at=timezone.now() - timedelta(minutes=1))
     ErasureReceipt.objects.filter(project=tenant.project).update(requested_at=timezone.now())

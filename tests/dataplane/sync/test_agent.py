@@ -316,6 +316,18 @@ def test_withdrawn_consent_is_acted_upon(world: World) -> None:
     assert world.forgotten == ["prj_1"]
 
 
+def test_deleted_traffic_takes_the_nodes_copies_along(world: World) -> None:
+    world.offer()
+    world.agent.follow()
+    assert len(list((world.folder / "artifacts").iterdir())) == 2
+    project = replace(world.script.snapshot.projects[0], cache_salt="another")
+    endpoints = tuple(replace(endpoint, speculator=None) for endpoint in world.script.snapshot.endpoints)
+    world.script.snapshot = replace(world.script.snapshot, generation=3, projects=(project,), endpoints=endpoints)
+    world.agent.follow()
+    assert world.forgotten == ["prj_1"] and world.refreshed[-1] == {}
+    assert list((world.folder / "artifacts").iterdir()) == []
+
+
 def test_windows_of_a_lost_heartbeat_come_with_the_next(world: World) -> None:
     stats = SpeculationStats("adaptive", 2, 4, 3, (2, 2), (2, 1), {"memory": 4}, {"memory": 3}, "spv_1")
     world.windows.add("ep_1", 5, stats)
