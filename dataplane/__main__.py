@@ -34,11 +34,10 @@ def main() -> int:
             say(f"engine {config.engine} is loaded")
             node = Node(config, loaded, listener, say)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(node.serve())
+                return 0 if runner.run(node.serve()) else 1
     except (ConfigError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -100,6 +100,7 @@ class Node:
             snapshots=self._snapshots,
             pepper=Pepper(config.key_pepper, config.key_pepper_id),
             limiter=limiter,
+            is_engine_alive=loaded.is_alive,
             ledger=Ledger(self._spool, self._segments, self._windows, limiter, Metrics()),
             limits=ServerLimits(
                 max_context=loaded.max_context,
@@ -110,8 +111,8 @@ class Node:
         )
         self._agent = self._make_agent(state)
 
-    async def serve(self) -> None:
-        """Listen, follow the control plane, and on SIGTERM or SIGINT drain and leave."""
+    async def serve(self) -> bool:
+        """Listen, follow the control plane, and on SIGTERM or SIGINT drain and leave. False: the engine died."""
         self._read_snapshot()
         server = _Server(
             uvicorn.Config(
@@ -131,14 +132,21 @@ class Node:
         self._start_threads()
         serving = asyncio.create_task(server.serve([self._listener]))
         announcing = asyncio.create_task(self._announce(server))
-        await asked_to_stop.wait()
+        while self._loaded.is_alive() and not asked_to_stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asked_to_stop.wait(), timeout=0.5)
         announcing.cancel()
-        self._say("draining")
-        await self._serving.drain(self._config.grace_seconds)
+        if asked_to_stop.is_set():
+            self._say("draining")
+            await self._serving.drain(self._config.grace_seconds)
+        else:
+            self._say("the engine has died")
+            await self._serving.abandon()
         server.should_exit = True
         await serving
         await asyncio.to_thread(self._leave)
         self._say("stopped")
+        return asked_to_stop.is_set()
 
     # ------------------------------------------------------------------------------------------------------- parts
 

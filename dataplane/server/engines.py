@@ -28,6 +28,7 @@ class LoadedEngine:
     max_context: int
     refresh: Callable[[Mapping[str, WantedVersion]], list[LoadedVersion]]
     forget: Callable[[str], None]  # drops what the tenant memory learned from a project
+    is_alive: Callable[[], bool]
     stop: Callable[[], None]
 
 
@@ -75,6 +76,7 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
         max_context=engine.max_context,
         refresh=refresh,
         forget=drafters.purge,
+        is_alive=lambda: engine.is_alive,
         stop=engine.stop,
     )
 

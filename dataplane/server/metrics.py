@@ -85,6 +85,8 @@ class Metrics:
         self.generation_tokens.labels(project_id).inc(completion_tokens)
         self.request_seconds.labels(project_id).observe(seconds)
         self.decode_seconds.labels(project_id, stats.mode).inc(stats.decode_seconds)
+        if stats.mode == "off":
+            return
         labels = (project_id, stats.speculator_version_id or stats.mode)
         self.drafts.labels(*labels).inc(stats.steps)
         self.draft_tokens.labels(*labels).inc(stats.drafted)

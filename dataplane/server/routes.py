@@ -68,7 +68,9 @@ async def get_model(request: Request) -> Response:
 
 
 async def healthz(request: Request) -> Response:
-    """Live: the event loop turns."""
+    """Live: the event loop turns, and so does the engine's."""
+    if not _serving(request).is_engine_alive():
+        return JSONResponse({"status": "the engine has stopped"}, status_code=503)
     return JSONResponse({"status": "ok"})
 
 

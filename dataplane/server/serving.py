@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataplane.engines.base import Engine, GenerationRequest
@@ -35,6 +35,7 @@ class Serving:
     ledger: Ledger
     limits: ServerLimits
     is_draining: bool = False
+    is_engine_alive: Callable[[], bool] = lambda: True
     _running: set[Generation] = field(default_factory=set)
 
     def snapshot(self) -> AppliedSnapshot:
@@ -72,6 +73,13 @@ class Serving:
         await self._settled(grace_seconds)
         for generation in list(self._running):
             generation.end_early("client_cancelled")
+        await self._settled(None)
+
+    async def abandon(self) -> None:
+        """The engine is gone: everything that runs ends as its error, and is settled."""
+        self.is_draining = True
+        for generation in list(self._running):
+            generation.end_early("engine_error")
         await self._settled(None)
 
     async def _settled(self, timeout_seconds: float | None) -> None:
