@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dataplane.speculation.drafters.memory import ORDERS, Evidence
 
 _PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
 _MEMORY = 200.0  # observations that a cell remembers: older ones fade
+_ORDER_INDEX = {order: index for index, order in enumerate(ORDERS)}
 _CLIP = 1e-4
 _WORST_LOSS = 3.0  # nats: one surprise is not a drift
 
@@ -78,13 +80,22 @@ class Rate:
         return (self.successes + weight * prior) / (self.trials + weight)
 
 
+class CellRate(NamedTuple):
+    """What the calibration says of one memory token."""
+
+    cell: int
+    mean: float
+    trials: float  # observations behind it
+
+
 def cell_of(evidence: Evidence, temperature: float) -> int:
     """The calibration cell of a memory token: scope, order, count, dominance, how random the target samples."""
-    count = min(evidence.hits, 8).bit_length() - 1  # 1, 2-3, 4-7, 8+
-    rest = evidence.total - evidence.hits
-    dominance = 0 if rest == 0 else 1 if 4 * rest <= evidence.total else 2
+    scope, order, hits, total = evidence
+    count = 3 if hits >= 8 else hits.bit_length() - 1  # 1, 2-3, 4-7, 8+
+    rest = total - hits
+    dominance = 0 if rest == 0 else 1 if 4 * rest <= total else 2
     sampled = 0 if temperature == 0 else 1 if temperature < 0.7 else 2
-    where = ORDERS.index(evidence.order) + len(ORDERS) * (evidence.scope == "project")
+    where = _ORDER_INDEX[order] + (len(ORDERS) if scope == "project" else 0)
     return ((where * 4 + count) * 3 + dominance) * 3 + sampled
 
 
@@ -101,19 +112,18 @@ class MemoryCalibration:
     pooled: dict[int, Rate]
     _own: dict[int, Rate] = field(default_factory=dict)
 
-    def probability(self, evidence: Evidence, temperature: float) -> tuple[float, float]:
-        """(rate, observations behind it)."""
+    def rate(self, evidence: Evidence, temperature: float) -> CellRate:
+        """How often tokens with such evidence have been right."""
         cell = cell_of(evidence, temperature)
         pooled, own = self.pooled.get(cell), self._own.get(cell)
-        rate, trials = prior_of(evidence, temperature), 0.0
+        mean, trials = prior_of(evidence, temperature), 0.0
         if pooled is not None:
-            rate, trials = pooled.mean(rate), min(pooled.trials, _PRIOR_WEIGHT)
+            mean, trials = pooled.mean(mean), min(pooled.trials, _PRIOR_WEIGHT)
         if own is not None:
-            rate, trials = own.mean(rate), trials + own.trials
-        return rate, trials
+            mean, trials = own.mean(mean), trials + own.trials
+        return CellRate(cell, mean, trials)
 
-    def learn(self, evidence: Evidence, temperature: float, accepted: bool) -> None:
-        cell = cell_of(evidence, temperature)
+    def learn(self, cell: int, accepted: bool) -> None:
         for rates in (self.pooled, self._own):
             rate = rates.get(cell)
             if rate is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Before any sweep: a target whose forward costs the same for 1 row and a little more for every further one.
 _BASE_SECONDS = 0.025
@@ -27,8 +28,9 @@ class LatencyTable:
         self.max_batch = max_batch
         self.max_rows = max_batch * max_rows_per_sequence
         rows = np.arange(self.max_rows + 1, dtype=np.float64)
-        self._score = np.tile(_BASE_SECONDS + _SECONDS_PER_ROW * rows, (max_batch + 1, 1))  # [batch, rows]
-        self._draft = np.full(max_batch + 1, _SECONDS_PER_DRAFT)  # [batch] per draft step of the whole batch
+        # Plain lists: a look-up in them is ten times cheaper than in an array.
+        self._score: list[list[float]] = np.tile(_BASE_SECONDS + _SECONDS_PER_ROW * rows, (max_batch + 1, 1)).tolist()
+        self._draft = [_SECONDS_PER_DRAFT] * (max_batch + 1)  # [batch] per draft step of the whole batch
         self._overhead = 0.0005
         self.scale = 1.0
 
@@ -52,28 +54,28 @@ class LatencyTable:
             slope = (rising[-1] - rising[0]) / max(1, batch * (points[-1] - points[0]))
             beyond = np.arange(self.max_rows + 1) - batch * points[-1]
             curves[-1] += slope * np.maximum(beyond, 0)
-        self._score = np.maximum.accumulate(_between(swept, np.array(curves), self.max_batch), axis=1)
+        self._score = np.maximum.accumulate(_between(swept, np.array(curves), self.max_batch), axis=1).tolist()
         if measure_draft is not None:
             per_step = []
             for batch in swept:
                 short, long = (min(measure_draft(batch, lookahead) for _ in range(repeats)) for lookahead in (1, 5))
                 per_step.append(max(1e-6, (long - short) / 4, long / 5 * 0.5))
-            self._draft = _between(swept, np.array(per_step)[:, None], self.max_batch)[:, 0]
+            self._draft = _between(swept, np.array(per_step)[:, None], self.max_batch)[:, 0].tolist()
         self.scale = 1.0
 
     def score_seconds(self, batch: int, rows: int) -> float:
         """Expected seconds of one target forward over `rows` rows in all, on the machine as it is when quiet."""
-        return float(self._score[min(batch, self.max_batch), min(rows, self.max_rows)])
+        return self._score[min(batch, self.max_batch)][min(rows, self.max_rows)]
 
     def score_curve(self, batch: int, rows: int, more: int) -> list[float]:
         """`score_seconds` for rows, rows + 1, ..., rows + more."""
         line = self._score[min(batch, self.max_batch)]
-        curve: list[float] = line[min(rows, self.max_rows) : rows + more + 1].tolist()
+        curve = line[min(rows, self.max_rows) : rows + more + 1]
         return curve + curve[-1:] * (more + 1 - len(curve))
 
     def draft_seconds(self, batch: int) -> float:
         """Expected seconds of one draft step (one more token for each of `batch` sequences)."""
-        return float(self._draft[min(batch, self.max_batch)])
+        return self._draft[min(batch, self.max_batch)]
 
     @property
     def overhead_seconds(self) -> float:
@@ -89,7 +91,7 @@ class LatencyTable:
         expected = self.score_seconds(batch, rows) * self.scale
         ratio = min(max(score / expected, 1 / _OUTLIER), _OUTLIER)
         self.scale *= 1 + _SCALE_RATE * (ratio - 1)
-        self._score[batch, rows] *= 1 + _SHAPE_RATE * (ratio - 1)
+        self._score[batch][rows] *= 1 + _SHAPE_RATE * (ratio - 1)
         if draft_steps and draft > 0:
             expected = self.draft_seconds(drafting) * draft_steps * self.scale
             ratio = min(max(draft / expected, 1 / _OUTLIER), _OUTLIER)
@@ -97,7 +99,7 @@ class LatencyTable:
         self._overhead += _SHAPE_RATE * (min(overhead / self.scale, _OUTLIER * self._overhead + 1e-5) - self._overhead)
 
 
-def _between(swept: Sequence[int], values: np.ndarray, max_batch: int) -> np.ndarray:
+def _between(swept: Sequence[int], values: NDArray[np.float64], max_batch: int) -> NDArray[np.float64]:
     """Rows for the batch sizes 0..max_batch from those of `swept`: linear between, the outermost slope beyond."""
     batches = np.arange(max_batch + 1, dtype=np.float64)
     columns = [np.interp(batches, swept, values[:, column]) for column in range(values.shape[1])]

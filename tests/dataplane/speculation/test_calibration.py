@@ -54,17 +54,17 @@ def test_memory_rates_are_pooled_over_projects_until_a_project_knows_better() ->
     pooled: dict = {}  # type: ignore[type-arg]
     one, other = MemoryCalibration(pooled), MemoryCalibration(pooled)
     for _ in range(50):
-        one.learn(evidence, 0.0, True)
-    assert other.probability(evidence, 0.0)[0] > 0.85
+        one.learn(cell_of(evidence, 0.0), True)
+    assert other.rate(evidence, 0.0).mean > 0.85
     for _ in range(50):
-        other.learn(evidence, 0.0, False)
-    assert other.probability(evidence, 0.0)[0] < 0.2
-    assert one.probability(evidence, 0.0)[0] > 0.85
+        other.learn(cell_of(evidence, 0.0), False)
+    assert other.rate(evidence, 0.0).mean < 0.2
+    assert one.rate(evidence, 0.0).mean > 0.85
 
 
 def test_pooling_passes_on_rates_and_never_tokens() -> None:
     pooled: dict = {}  # type: ignore[type-arg]
-    MemoryCalibration(pooled).learn(Evidence("project", 6, 4, 4), 0.0, True)
+    MemoryCalibration(pooled).learn(cell_of(Evidence("project", 6, 4, 4), 0.0), True)
     assert all(isinstance(cell, int) and cell < 2 * len(ORDERS) * 4 * 3 * 3 for cell in pooled)
 
 

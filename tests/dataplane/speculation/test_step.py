@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dataplane.speculation.controller import Controller
+from dataplane.speculation.controller import Controller, _room
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.step import speculative_step
 from dataplane.speculation.types import Mode, Plan, Proposal, SamplingParams, SequenceView, SpeculationPolicy
@@ -35,7 +35,7 @@ class RandomController(Controller):
         plans = []
         for sequence, candidate in zip(sequences, candidates, strict=True):
             sources = [*candidate.neural, "memory", "none"]
-            plans.append(Plan(sources[self._draw(len(sources) - 1)], self._draw(self._room(sequence)), True))
+            plans.append(Plan(sources[self._draw(len(sources) - 1)], self._draw(_room(sequence)), True))
         return plans
 
     def cut(self, sequences, plans, proposals):  # type: ignore[no-untyped-def]

@@ -1,0 +1,168 @@
+"""What the controller has learned: one lane for each endpoint of a project, with an arm for each neural source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dataplane.speculation.calibration import (
+    CellRate,
+    MemoryCalibration,
+    OnlineLogistic,
+    PageHinkley,
+    Rate,
+    log_loss,
+)
+from dataplane.speculation.types import Proposal, SequenceView, Source, StepOutcome
+
+LONGEST = 15  # draft tokens of a sequence in one step
+WARM_UP = 24  # drafts of a new arm before it is judged
+PATIENCE = 8  # idle steps until an arm is probed; doubled with every probe that changes nothing
+MAX_PATIENCE = 64
+_CURVE_RATE = 0.06
+_SLOW = 0.01  # learning rate of a reference calibration
+_MAX_LANES = 4096
+_LOSS_RATE = 0.05
+_LONG_ENOUGH = 40  # observations before a lane may count as recovered
+_NEW_NORMAL = 600  # observations after which what drifted has become the habit
+
+
+@dataclass(slots=True)
+class Arm:
+    """What a neural source achieves in one lane, before anything is drafted."""
+
+    calibration: OnlineLogistic = field(default_factory=OnlineLogistic)
+    # A slow copy: traffic that moves away from it has drifted.
+    reference: OnlineLogistic = field(default_factory=lambda: OnlineLogistic(rate=_SLOW))
+    # Running mean of the calibrated survival at each position.
+    survival: list[float] = field(default_factory=lambda: [0.5 ** (position + 1) for position in range(LONGEST)])
+    trials: int = 0
+    variance: float = 0.5  # of the expected number of accepted tokens of a draft
+    idle: int = 0  # steps since it last drafted
+    patience: int = PATIENCE  # idle steps until it is probed again
+
+    def child(self) -> Arm:
+        """An arm that starts from this one's knowledge, and has proved nothing yet."""
+        return Arm(self.calibration.child(), self.reference.child(), list(self.survival))
+
+    def learn_draft(self, survival: Sequence[float], lookahead: int) -> None:
+        """A draft of `len(survival)` tokens where `lookahead` were asked for."""
+        rate = max(_CURVE_RATE, 1 / (self.trials + 4))
+        spread = sum(survival) - sum(self.survival[: len(survival)])
+        self.variance += rate * (spread * spread - self.variance)
+        value = 1.0
+        for position in range(lookahead):
+            value = survival[position] if position < len(survival) else value * 0.5  # it gave up early
+            self.survival[position] += rate * (value - self.survival[position])
+        if 0 < lookahead < LONGEST:  # beyond what was asked: as the last step went on
+            before = self.survival[lookahead - 2] if lookahead > 1 else 1.0
+            ratio = min(0.95, self.survival[lookahead - 1] / max(before, 1e-6))
+            for position in range(lookahead, LONGEST):
+                self.survival[position] = self.survival[position - 1] * ratio
+        self.trials += 1
+        self.idle = 0
+
+    def learn_token(self, confidence: float, accepted: bool) -> None:
+        """The target has said whether it agrees with a token of this confidence."""
+        self.calibration.learn(confidence, accepted)
+        self.reference.learn(confidence, accepted)
+
+    def margin(self, caution: float) -> float:
+        """How many expected tokens to doubt: `caution` standard errors."""
+        return caution * math.sqrt(self.variance / (min(self.trials, 1 / _CURVE_RATE) + 1))
+
+
+@dataclass(slots=True)
+class Lane:
+    """What was learned about one endpoint of one project."""
+
+    memory: MemoryCalibration
+    arms: dict[Source, Arm] = field(default_factory=dict)
+    version: str | None = None  # the speculator version that the adaptive arm was learned from
+    drift: PageHinkley = field(default_factory=PageHinkley)
+    num_drifts: int = 0
+    relearning: bool = False
+    _loss: float = 0.0  # running mean of the log-loss
+    _loss_before: float = 0.0  # when the drift was noticed
+    _since: int = 0  # observations since then
+
+    def judge(self, version: str | None) -> None:
+        """`version` drafts now: what was learned about another one is void."""
+        if version != self.version:
+            self.version = version
+            self.arms.pop("adaptive", None)
+
+    def watch(self, loss: float) -> None:
+        """Look for drift in the log-loss of what the tenant's own tier predicted, and for its end."""
+        self._loss += _LOSS_RATE * (loss - self._loss)
+        before = self.drift.mean
+        if self.drift.learn(loss):
+            self.relearning, self._since, self._loss_before = True, 0, before
+            self.num_drifts += 1
+            self.memory.forget()
+            for arm in self.arms.values():
+                arm.patience = PATIENCE  # look often whether it has recovered
+        elif self.relearning:
+            self._since += 1
+            recovered = self._since >= _LONG_ENOUGH and self._loss <= self._loss_before + self.drift.slack
+            self.relearning = not recovered and self._since < _NEW_NORMAL
+
+
+class Lanes:
+    """Every lane, and what they share: rates and calibrations of everybody, from which a new lane starts."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str, str], Lane] = {}  # oldest first
+        self._memories: dict[str, MemoryCalibration] = {}  # by project
+        self._pooled_cells: dict[int, Rate] = {}
+        self._pooled_arms: dict[Source, Arm] = {"static": Arm(), "adaptive": Arm()}
+
+    def find(self, project_id: str, endpoint_id: str) -> Lane | None:
+        return self._lanes.get((project_id, endpoint_id))
+
+    def of(self, sequence: SequenceView) -> Lane:
+        """The sequence's lane; a new one if there is none. Beyond _MAX_LANES the oldest goes."""
+        key = (sequence.project_id, sequence.endpoint_id)
+        lane = self._lanes.get(key)
+        if lane is None:
+            while len(self._lanes) >= _MAX_LANES:
+                old = next(iter(self._lanes))
+                del self._lanes[old]
+                self._memories.pop(old[0], None)
+            memory = self._memories.setdefault(sequence.project_id, MemoryCalibration(self._pooled_cells))
+            lane = self._lanes[key] = Lane(memory)
+        return lane
+
+    def arm(self, lane: Lane, source: Source) -> Arm:
+        arm = lane.arms.get(source)
+        if arm is None:
+            arm = lane.arms[source] = self._pooled_arms[source].child()
+        return arm
+
+    def learn_draft(self, lane: Lane, source: Source, survival: Sequence[float], lookahead: int) -> None:
+        """`source` drafted; see `Arm.learn_draft`."""
+        self.arm(lane, source).learn_draft(survival, lookahead)
+        self._pooled_arms[source].learn_draft(survival, lookahead)
+
+    def learn_outcome(self, lane: Lane, outcome: StepOutcome, memory: Proposal, rates: Sequence[CellRate]) -> None:
+        """The target has spoken. `rates` are the calibrated rates of the memory's proposal, used or not."""
+        losses: list[float] = []
+        proposal = outcome.proposal
+        for index in range(min(len(proposal), outcome.num_accepted + 1)):
+            source, accepted = proposal.sources[index], index < outcome.num_accepted
+            if source != "memory":
+                arm, confidence = self.arm(lane, source), proposal.confidences[index]
+                if source == "adaptive":
+                    losses.append(log_loss(arm.reference.probability(confidence), accepted))
+                arm.learn_token(confidence, accepted)
+                self._pooled_arms[source].learn_token(confidence, accepted)
+        # The target's own tokens tell what the memory's proposal was worth, whether it was used or not.
+        for rate, token, emitted in zip(rates, memory.tokens, outcome.new_tokens, strict=False):
+            accepted = token == emitted
+            losses.append(log_loss(rate.mean, accepted))
+            lane.memory.learn(rate.cell, accepted)
+            if not accepted:
+                break
+        for loss in losses[:2]:
+            lane.watch(loss)
