@@ -1,8 +1,8 @@
 """The processes of the local service: what each runs, with which settings, and when it is ready.
 
-    postgres ---- migrate ---- demo          node (loads its model meanwhile)
-       |             |
-      web     worker trainer beat ---- valkey, s3
+postgres ---- migrate ---- demo          node (loads its model meanwhile)
+   |             |
+  web     worker trainer beat ---- valkey, s3
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import psycopg
 from infra.local.__main__ import remember_demo
 from infra.local.postgres import DATABASE, SUPERUSER
 from infra.local.process import free_ports
-from infra.local.services import LocalServices, Options
+from infra.local.services import REPOSITORY, LocalServices, Options
 from infra.local.state import State
 from infra.local.supervisor import Supervisor
 
@@ -99,15 +99,20 @@ class Running:
         self.supervisor.wait_for(name, timeout_seconds=120.0)
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the addresses and secrets that tests/conftest.py sets."""
+    code = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}"
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PYTHONPATH": code}
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
     """The whole service on ports of its own, with its state under `folder`."""
     port, node_port = free_ports(2)
     options = Options(port=port, node_port=node_port)
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | SETTINGS
     state = State(folder)
     try:
-        services = LocalServices(state, options, environment=environment)
+        services = LocalServices(state, options, environment=clean_environment() | SETTINGS)
         services.check()
         supervisor = Supervisor(services.all())
         try:
