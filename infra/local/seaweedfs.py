@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class SeaweedFS(EmbeddedServer):
     """
 
     name = "SeaweedFS"
-    grace_seconds = 2.0  # SIGTERM takes 16-27 s; acknowledged objects survive SIGKILL, so don't wait for it
+    stop_signal = signal.SIGKILL  # SIGTERM takes 16-27 s; acknowledged objects survive SIGKILL
 
     def __init__(
         self,
