@@ -18,6 +18,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -109,15 +110,14 @@ class UsageSpool:
             with self._pending_lock:
                 del self._pending[: len(batch)]
 
-    def unacknowledged(self, limit: int) -> list[SequencedUsage]:
-        """The oldest durable events that were not acknowledged, of one boot at a time, in order."""
+    def unacknowledged(self, limit: int, *, after: Mapping[str, int] | None = None) -> list[SequencedUsage]:
+        """The oldest durable events that were not acknowledged, of one boot at a time, in order.
+
+        `after`: for each boot, a number up to which they were sent already in this round.
+        """
         for boot_id, segments in self._segments().items():
-            batch = []
-            for entry in self._read_boot(segments, after=self._acknowledged_seq(boot_id)):
-                batch.append(entry)
-                if len(batch) == limit:
-                    break
-            if batch:
+            start = max(self._acknowledged_seq(boot_id), (after or {}).get(boot_id, 0))
+            if batch := list(islice(self._read_boot(segments, after=start), limit)):
                 return batch
         return []
 

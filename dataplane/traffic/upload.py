@@ -11,18 +11,18 @@ USAGE_BATCH = 200
 
 
 def send_usage(spool: UsageSpool, control_plane: ControlPlane, identity: NodeIdentity) -> int:
-    """Send every durable event that was not acknowledged. Returns how many went.
+    """Send every durable event that was not acknowledged, each once. Returns how many went.
 
+    A boot with a gap can't be acknowledged beyond it; its events are sent with every round and hold up no other boot.
     Raises ControlPlaneError when a batch is not accepted, SpoolError when pending events still can't be written:
     whatever was acknowledged before stays so.
     """
     spool.flush()
     num_sent = 0
-    while batch := spool.unacknowledged(USAGE_BATCH):
-        acknowledged = control_plane.send_usage(identity, batch)
-        acknowledge_all(spool, acknowledged)
-        if acknowledged.get(batch[0].boot_id, 0) < batch[0].seq:
-            break  # nothing moved: the next round tries again
+    sent: dict[str, int] = {}
+    while batch := spool.unacknowledged(USAGE_BATCH, after=sent):
+        acknowledge_all(spool, control_plane.send_usage(identity, batch))
+        sent[batch[-1].boot_id] = batch[-1].seq
         num_sent += len(batch)
     return num_sent
 

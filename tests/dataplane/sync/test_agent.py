@@ -79,7 +79,7 @@ class Script:
         for item in body["events"]:
             entry = from_dict(SequencedUsage, item)
             assert self.usage.setdefault(entry.event.event_id, entry) == entry
-            acknowledged[entry.boot_id] = entry.seq
+            acknowledged[entry.boot_id] = 0 if entry.boot_id == "boot-with-a-gap" else entry.seq
         if self.lose_next_answer:
             self.lose_next_answer = False
             return 502, {}
@@ -372,3 +372,18 @@ def test_usage_arrives_exactly_once_whatever_answer_is_lost(world: World) -> Non
         "b": ("boot-1", 2),
     }
     spool.close()
+
+
+def test_a_boot_with_a_gap_holds_up_no_other(world: World) -> None:
+    for boot, number_of_events in (("boot-with-a-gap", 3), ("other", 2)):
+        spool = UsageSpool(world.folder / "usage", boot)
+        for number in range(number_of_events):
+            spool.append(event(f"{boot}-{number}"))
+        spool.close()
+    spool = UsageSpool(world.folder / "usage", "now")
+
+    def send() -> int:
+        return world.agent.with_identity(lambda identity: send_usage(spool, world.control_plane, identity))
+
+    assert [send(), send()] == [5, 3]
+    assert spool.size() == 3
