@@ -16,7 +16,6 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from control_plane.common.errors import Conflict, Forbidden, Invalid
-from control_plane.common.isolation import include
 from control_plane.tenants import audit, key_format
 from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
 from control_plane.tenants.permissions import PERMISSIONS, allows, outranks
@@ -30,9 +29,7 @@ PROJECT_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_concurrent_re
 
 @transaction.atomic
 def create_organization(name: str, *, owner: User, request_id: str = "") -> Organization:
-    organization = Organization(name=name)
-    include(organization.id)
-    organization.save(force_insert=True)
+    organization = Organization.objects.create(name=name)
     Membership.objects.create(organization=organization, user=owner, role="owner")
     _audit(organization.id, owner.id, "organization.create", organization.id, {"name": name}, request_id)
     return organization

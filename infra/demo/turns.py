@@ -34,8 +34,8 @@ class Turn:
 
     @property
     def tokens_per_second(self) -> float:
-        """Decoding speed: tokens after the first by the time they took."""
-        return (self.completion_tokens - 1) / self.decode_seconds if self.decode_seconds else 0.0
+        """What the client sees: all tokens by the time of the whole request."""
+        return self.completion_tokens / self.seconds
 
     @property
     def acceptance_length(self) -> float:

@@ -93,11 +93,11 @@ or two polite sentences.""",
     templates=(
         "Hello, the $product from order $number has not arrived yet. It was promised for $day. Where is it? $name",
         "Order $number: the $product came with a broken $part. Please send me a replacement. Thanks, $name",
-        "I would like to return the $product, it is too $size for me. Order $number. How do I get a refund? $name",
+        "The $product from order $number is too $size for me. Can I get another size? Regards, $name",
         "Hi, I ordered a $product on $day (order $number) and the $part is missing. What now? Kind regards, $name",
         "My $product stopped working after a week, the $part is loose. Order $number. I am disappointed. $name",
         "Can I still change the address of order $number? It is a $product, ordered on $day. Best, $name",
-        "$name here. I was charged twice for the $product in order $number. Please refund one of them.",
+        "The $part of my $product broke on $day. Order $number. I want my money back. $name",
     ),
     slots={
         "product": halves(
