@@ -46,7 +46,9 @@ def _database(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
         raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:port/name")
-    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    # Row-level security shows nothing unless this names what to show: the system's own work sees all tenants, and a
+    # request narrows its transaction to the caller's organizations (common/isolation.py).
+    options: dict[str, Any] = {"options": "-c slipstream.organizations=*", **dict(parse_qsl(parts.query))}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.strip("/")),

@@ -29,3 +29,21 @@ def append_only(table: str) -> RunSQL:
         """,
         f"DROP TRIGGER {table}_append_only ON {table}; DROP FUNCTION {table}_refuse();",
     )
+
+
+def row_security(table: str, column: str = "organization_id") -> RunSQL:
+    """Rows are seen and written only for organizations named by the setting (`common/isolation.py`).
+
+    The settings are read in scalar subqueries, once for each statement and not for each row.
+    """
+    setting = "(SELECT current_setting('slipstream.organizations', true))"
+    allowed = (
+        f"{setting} = '*' OR {column} = ANY ((SELECT string_to_array("
+        "nullif(nullif(current_setting('slipstream.organizations', true), '*'), ''), ',')::uuid[])::uuid[])"
+    )
+    return RunSQL(
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY; "
+        f"CREATE POLICY tenant ON {table} USING ({allowed}) WITH CHECK ({allowed})",
+        f"DROP POLICY tenant ON {table}; ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; "
+        f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
+    )

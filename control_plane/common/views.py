@@ -8,7 +8,7 @@
             rows, cursor = page(selectors.things(self.principal), **self.query)
             return Response(page_body(ThingSerializer(rows, many=True).data, cursor))
 
-Every request is one transaction (ATOMIC_REQUESTS); an error rolls it back.
+Every request is one transaction (ATOMIC_REQUESTS) that sees only the caller's organizations; an error rolls it back.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 
 from control_plane.common import idempotency
 from control_plane.common.errors import PreconditionRequired
+from control_plane.common.isolation import narrow, restore
 from control_plane.common.parsing import StrictSerializer, read_query
 
 
@@ -36,6 +37,7 @@ class ApiView(APIView):
 
     query: dict[str, Any]
     _ticket: idempotency.Ticket | None = None
+    _seen_before: str | None = None
 
     @property
     def principal(self) -> Any:
@@ -48,6 +50,7 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *arguments: Any, **options: Any) -> None:
         super().initial(request, *arguments, **options)
+        self._seen_before = narrow(self.principal.organization_ids)
         method = (request.method or "").lower()
         self.query = read_query(self.queries.get(method, NoQuery), request)
         if method == "post":
@@ -60,6 +63,8 @@ class ApiView(APIView):
         ticket = self._ticket
         if ticket is not None and ticket.replay is None and response.status_code < 300:
             idempotency.finish(ticket, response, secret_fields=self.secret_fields)
+        if self._seen_before is not None:
+            restore(self._seen_before)
         response.setdefault("Cache-Control", "no-store")
         return super().finalize_response(request, response, *arguments, **options)  # type: ignore[return-value]
 

@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from control_plane.common.errors import Conflict, Forbidden, Invalid
+from control_plane.common.isolation import include
 from control_plane.tenants import audit, key_format
 from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
 from control_plane.tenants.permissions import PERMISSIONS, allows, outranks
@@ -29,7 +30,9 @@ PROJECT_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_concurrent_re
 
 @transaction.atomic
 def create_organization(name: str, *, owner: User, request_id: str = "") -> Organization:
-    organization = Organization.objects.create(name=name)
+    organization = Organization(name=name)
+    include(organization.id)
+    organization.save(force_insert=True)
     Membership.objects.create(organization=organization, user=owner, role="owner")
     _audit(organization.id, owner.id, "organization.create", organization.id, {"name": name}, request_id)
     return organization

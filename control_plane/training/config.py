@@ -17,6 +17,7 @@ MAX_ATTEMPTS = 3
 class TrainingConfig:
     command: tuple[str, ...]
     min_records: int  # new records that make a run worth while
+    drift_records: int  # the same when the traffic drifted
     max_records: int  # the newest so many are learned from
     heldout_records: int
     rank: int
@@ -37,6 +38,7 @@ def training_config() -> TrainingConfig:
     return TrainingConfig(
         command=tuple(settings.SLIPSTREAM_TRAINING_COMMAND),
         min_records=settings.SLIPSTREAM_TRAINING_MIN_RECORDS,
+        drift_records=settings.SLIPSTREAM_TRAINING_MIN_RECORDS // 3,
         max_records=settings.SLIPSTREAM_TRAINING_MAX_RECORDS,
         heldout_records=settings.SLIPSTREAM_TRAINING_HELDOUT_RECORDS,
         rank=settings.SLIPSTREAM_TRAINING_RANK,

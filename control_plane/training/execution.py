@@ -6,7 +6,6 @@ queued -> admitted -> preparing -> running -> evaluating -> publishing -> succee
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.common.object_store import ObjectStore, ObjectStoreError
-from control_plane.speculators.models import SpeculatorVersion, TrafficPolicy
+from control_plane.speculators.models import TrafficPolicy
 from control_plane.speculators.selectors import active_version
 from control_plane.training.child import Child, ChildLimits, clean_environment, describe_exit
 from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig
 from control_plane.training.gate import GatePolicy, decide
-from control_plane.training.inputs import Inputs, choose_inputs
-from control_plane.training.lease import Cancelled, Lease, LeaseLost, claim
+from control_plane.training.inputs import Inputs, choose_inputs, materialize
+from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim
 from control_plane.training.models import LEASED, RunState, TrainingRun
 from control_plane.training.publishing import PublishingError, publish
-from control_plane.training.segments import SegmentError, copy_records
 from dataplane.contracts import (
     ContractError,
     TrainingProgress,
@@ -41,15 +39,6 @@ logger = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_REPORT_BYTES = 4 << 20
-
-
-class RunFailed(Exception):
-    """The attempt failed. `permanent`: another one would fail in the same way."""
-
-    def __init__(self, code: str, message: str, *, permanent: bool) -> None:
-        super().__init__(message)
-        self.code = code
-        self.permanent = permanent
 
 
 def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
@@ -86,7 +75,7 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
 def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
     run = _freeze(lease, config)
     inputs = Inputs.from_dict(run.inputs)
-    spec = _materialize(run, inputs, lease, scratch, store=store, config=config)
+    spec = materialize(run, inputs, lease, scratch, store=store, config=config)
     if not spec.train_segments:
         message = "Skipped: there is no consented traffic of this model to learn from."
         lease.move(RunState.SKIPPED, code="no_traffic", message=message)
@@ -130,63 +119,6 @@ def _freeze(lease: Lease, config: TrainingConfig) -> TrainingRun:
         },
         incumbent=active_version(run.speculator),
     )
-
-
-def _materialize(
-    run: TrainingRun, inputs: Inputs, lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig
-) -> TrainingSpec:
-    """Bring everything that the child needs into the scratch folder."""
-    model = run.speculator.model
-
-    def copy(keys: tuple[str, ...], name: str) -> tuple[str, ...]:
-        folder = scratch / name
-        folder.mkdir()
-        paths = []
-        for index, key in enumerate(keys):
-            lease.heartbeat(phase="preparing")
-            raw, path = scratch / "download", folder / f"{index:06d}.jsonl.zst"
-            store.download(key, raw)
-            try:
-                count = copy_records(raw, path, project_id=run.project_id, model=model.id)
-            except SegmentError as error:
-                logger.warning("run %s: segment %s left out: %s", run.id, key, error)
-                continue
-            finally:
-                raw.unlink(missing_ok=True)
-            if count.dropped:
-                logger.warning("run %s: %d records of %s are not this run's", run.id, count.dropped, key)
-            if count.kept:
-                paths.append(str(path))
-        return tuple(paths)
-
-    target, static = config.models_dir / model.folder, config.checkpoints_dir / (model.static_checkpoint or model.id)
-    for path, what in ((target, "target model"), (static, "static speculator")):
-        if not path.is_dir():
-            raise RunFailed("missing_model", f"The {what} of {model.id} is not on this worker.", permanent=True)
-    return TrainingSpec(
-        training_run_id=run.id,
-        project_id=run.project_id,
-        target_path=str(target.resolve()),
-        static_path=str(static.resolve()),
-        train_segments=copy(inputs.train, "train"),
-        heldout_segments=copy(inputs.heldout, "heldout"),
-        incumbent_path=_fetch_incumbent(run.incumbent, scratch, store),
-        rank=config.rank,
-        max_seconds=config.max_seconds,
-        max_records=config.max_records,
-        heldout_records=config.heldout_records,
-        threads=config.threads,
-    )
-
-
-def _fetch_incumbent(version: SpeculatorVersion | None, scratch: Path, store: ObjectStore) -> str | None:
-    if version is None:
-        return None
-    path = scratch / "incumbent.safetensors"
-    store.download(version.artifact_key, path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
-        raise RunFailed("incumbent_damaged", f"The artifact of version {version.number} is damaged.", permanent=True)
-    return str(path)
 
 
 def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingConfig) -> TrainingReport:

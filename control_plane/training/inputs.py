@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from control_plane.training.models import TrafficSegment
+from control_plane.common.object_store import ObjectStore
+from control_plane.speculators.models import SpeculatorVersion
+from control_plane.training.config import TrainingConfig
+from control_plane.training.lease import Lease, RunFailed
+from control_plane.training.models import TrafficSegment, TrainingRun
+from control_plane.training.segments import SegmentError, copy_records
+from dataplane.contracts import TrainingSpec
+
+logger = logging.getLogger(__name__)
 
 # Holding out more than this share leaves too little to learn from: then the child splits the records itself.
 MAX_HELDOUT_SHARE = 0.4
@@ -56,3 +67,60 @@ def split(records: list[int], *, heldout_records: int, max_share: float) -> int:
         if heldout > max_share * sum(records):
             return 0
     return 0
+
+
+def materialize(
+    run: TrainingRun, inputs: Inputs, lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig
+) -> TrainingSpec:
+    """Bring everything that the child needs into the scratch folder."""
+    model = run.speculator.model
+
+    def copy(keys: tuple[str, ...], name: str) -> tuple[str, ...]:
+        folder = scratch / name
+        folder.mkdir()
+        paths = []
+        for index, key in enumerate(keys):
+            lease.heartbeat(phase="preparing")
+            raw, path = scratch / "download", folder / f"{index:06d}.jsonl.zst"
+            store.download(key, raw)
+            try:
+                count = copy_records(raw, path, project_id=run.project_id, model=model.id)
+            except SegmentError as error:
+                logger.warning("run %s: segment %s left out: %s", run.id, key, error)
+                continue
+            finally:
+                raw.unlink(missing_ok=True)
+            if count.dropped:
+                logger.warning("run %s: %d records of %s are not this run's", run.id, count.dropped, key)
+            if count.kept:
+                paths.append(str(path))
+        return tuple(paths)
+
+    target, static = config.models_dir / model.folder, config.checkpoints_dir / (model.static_checkpoint or model.id)
+    for path, what in ((target, "target model"), (static, "static speculator")):
+        if not path.is_dir():
+            raise RunFailed("missing_model", f"The {what} of {model.id} is not on this worker.", permanent=True)
+    return TrainingSpec(
+        training_run_id=run.id,
+        project_id=run.project_id,
+        target_path=str(target.resolve()),
+        static_path=str(static.resolve()),
+        train_segments=copy(inputs.train, "train"),
+        heldout_segments=copy(inputs.heldout, "heldout"),
+        incumbent_path=_fetch_incumbent(run.incumbent, scratch, store),
+        rank=config.rank,
+        max_seconds=config.max_seconds,
+        max_records=config.max_records,
+        heldout_records=config.heldout_records,
+        threads=config.threads,
+    )
+
+
+def _fetch_incumbent(version: SpeculatorVersion | None, scratch: Path, store: ObjectStore) -> str | None:
+    if version is None:
+        return None
+    path = scratch / "incumbent.safetensors"
+    store.download(version.artifact_key, path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
+        raise RunFailed("incumbent_damaged", f"The artifact of version {version.number} is damaged.", permanent=True)
+    return str(path)

@@ -30,6 +30,15 @@ class Cancelled(Exception):
     """A person, or a withdrawn consent, asked for the end of the run."""
 
 
+class RunFailed(Exception):
+    """The attempt failed. `permanent`: another one would fail in the same way."""
+
+    def __init__(self, code: str, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.permanent = permanent
+
+
 @dataclass(slots=True)
 class Lease:
     run_id: str

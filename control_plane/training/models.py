@@ -46,6 +46,8 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+TRIGGERS = ("traffic", "drift", "manual")
+
 S = RunState
 # Every working state may also be lost (back to queued), fail, or be cancelled.
 LEASED = (S.ADMITTED, S.PREPARING, S.RUNNING, S.EVALUATING, S.PUBLISHING)
@@ -76,7 +78,7 @@ class TrainingRun(Stateful, TenantModel):
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
     project = models.ForeignKey(Project, models.PROTECT, related_name="training_runs")
     speculator = models.ForeignKey(Speculator, models.PROTECT, related_name="training_runs")
-    trigger = models.CharField(max_length=16, choices=[("traffic", "traffic"), ("manual", "manual")])
+    trigger = models.CharField(max_length=16, choices=[(name, name) for name in TRIGGERS])
     # lease
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""Runs come and go: discovered traffic, scheduling, cancelling, sweeping, live regressions."""
+"""Traffic and runs come and go: discovery, retention, starting, cancelling, sweeping."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, Max, OuterRef, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
 from control_plane.common.states import record_event, transition
-from control_plane.endpoints.models import Endpoint, SpeculationWindow
 from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
-from control_plane.speculators.regression import LiveCounters, RegressionPolicy, judge, total
-from control_plane.speculators.services import SYSTEM, ensure_speculator, rollback
-from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig
+from control_plane.training.config import MAX_ATTEMPTS
 from control_plane.training.lease import leave_or_keep
-from control_plane.training.models import LEASED, OPEN, RunState, TrafficSegment, TrainingRun
+from control_plane.training.models import LEASED, RunState, TrafficSegment, TrainingRun
 from control_plane.training.segments import (
     SegmentError,
     listing_start,
@@ -32,9 +27,7 @@ from control_plane.training.segments import (
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKOFF_DOUBLINGS = 3
 UPLOAD_ALLOWANCE = timedelta(minutes=15)
-REGRESSION_WINDOW = timedelta(minutes=15)
 
 
 # ------------------------------------------------------------------------------------------------------------ traffic
@@ -152,66 +145,6 @@ def cancel_run(run: TrainingRun, *, actor: str, message: str = "Cancelled on req
     return locked
 
 
-def schedule_runs(config: TrainingConfig) -> list[TrainingRun]:
-    """Queue a run for each speculator with enough new traffic; whoever waited longest comes first.
-
-    A speculator whose last runs brought nothing needs more traffic each time, up to 2^MAX_BACKOFF_DOUBLINGS as much.
-    """
-    _ensure_speculators()
-    runs = TrainingRun.objects.unscoped().filter(speculator=OuterRef("pk"))
-    segments = TrafficSegment.objects.unscoped().filter(project=OuterRef("project"), id__gt=OuterRef("seen"))
-    due = (
-        Speculator.objects.unscoped()
-        .filter(~Exists(runs.filter(state__in=OPEN)), frozen=False, project__traffic_policy__capture=True)
-        .annotate(
-            seen=Coalesce(
-                Subquery(runs.order_by().values("speculator").annotate(last=Max("last_segment_id")).values("last")), 0
-            ),
-            new_records=Coalesce(
-                Subquery(segments.order_by().values("project").annotate(sum=Sum("records")).values("sum")), 0
-            ),
-            last_run_at=Subquery(runs.order_by("-created_at").values("created_at")[:1]),
-        )
-        .filter(new_records__gte=config.min_records)
-        .order_by(F("last_run_at").asc(nulls_first=True))
-    )
-    started = []
-    speculator: Any
-    for speculator in due:
-        if speculator.new_records >= config.min_records << min(_fruitless(speculator), MAX_BACKOFF_DOUBLINGS):
-            try:
-                started.append(start_run(speculator, trigger="traffic", actor=SYSTEM))
-            except Conflict:
-                continue  # another scheduler was faster, or the consent was withdrawn just now
-    return started
-
-
-def _fruitless(speculator: Speculator) -> int:
-    """Runs since the last one that brought something."""
-    recent = TrainingRun.objects.filter(project=speculator.project_id, speculator=speculator).order_by("-created_at")
-    count = 0
-    for state in recent.values_list("state", flat=True)[:MAX_BACKOFF_DOUBLINGS]:
-        if state == RunState.SUCCEEDED:
-            break
-        count += state in (RunState.REJECTED, RunState.SKIPPED, RunState.FAILED)
-    return count
-
-
-def _ensure_speculators() -> None:
-    """A speculator for each target model that a consenting project serves."""
-    exists = Speculator.objects.unscoped().filter(project=OuterRef("project"), model=OuterRef("model"))
-    missing = (
-        Endpoint.objects.unscoped()
-        .filter(~Exists(exists), project__traffic_policy__capture=True)
-        .exclude(desired_state="deleted")
-        .select_related("project")
-        .order_by("project", "model")
-        .distinct("project", "model")
-    )
-    for endpoint in missing:
-        ensure_speculator(endpoint.project, endpoint.model_id)
-
-
 def sweep() -> list[str]:
     """Re-queue (or, after MAX_ATTEMPTS, fail) runs whose worker went silent; returns what should be nudged."""
     now = timezone.now()
@@ -237,39 +170,3 @@ def sweep() -> list[str]:
         transition(version, VersionState.REJECTED, code="upload_abandoned", message="Its run ended during the upload.")
     waiting = TrainingRun.objects.unscoped().filter(state=RunState.QUEUED).order_by("state_changed_at")
     return list(waiting.values_list("id", flat=True))
-
-
-# --------------------------------------------------------------------------------------------------------- regression
-
-
-def watch_regressions(policy: RegressionPolicy) -> list[SpeculatorVersion]:
-    """Roll back each active version whose live acceptance fell; returns those that were quarantined."""
-    since = timezone.now() - REGRESSION_WINDOW
-    fallen = []
-    actives = SpeculatorVersion.objects.unscoped().filter(state=VersionState.ACTIVE, speculator__frozen=False)
-    for version in actives.select_related("speculator"):
-        endpoints = Endpoint.objects.filter(project=version.project_id, model=version.speculator.model_id)
-        start = max(since, version.promoted_at or since)
-        windows = SpeculationWindow.objects.filter(
-            organization=version.organization_id, endpoint__in=endpoints.values("pk"), started_at__gte=start
-        )
-        verdict = judge(
-            _counters(windows.filter(arm="adaptive", speculator_version_id=version.id)),
-            _counters(windows.filter(arm="static")),
-            evaluated=version.evaluation["candidate"]["acceptance_length"],
-            evaluated_static=version.evaluation["static"]["acceptance_length"],
-            policy=policy,
-        )
-        if not verdict.regressed:
-            continue
-        try:
-            rollback(version.speculator, actor=SYSTEM, message=verdict.reason, quarantine=True, expected=version)
-        except Conflict:
-            continue  # somebody changed it meanwhile
-        fallen.append(version)
-    return fallen
-
-
-def _counters(windows: QuerySet[SpeculationWindow]) -> LiveCounters:
-    rows = windows.values_list("steps", "accepted", "per_position_accepted")
-    return total(LiveCounters(steps, accepted, tuple(positions)) for steps, accepted, positions in rows)

@@ -9,9 +9,10 @@ from celery import shared_task
 from control_plane.common.object_store import ObjectStoreError, object_store
 from control_plane.common.tasks import BaseTask
 from control_plane.speculators.models import TrafficPolicy
-from control_plane.training import erasure, services
+from control_plane.training import erasure, regressions, services
 from control_plane.training.config import gate_policy, regression_policy, training_config
 from control_plane.training.execution import execute
+from control_plane.training.scheduling import schedule_runs
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def discover_segments() -> None:
             services.discover_segments(policy, store, lookback_days=config.lookback_days)
         except ObjectStoreError as error:
             logger.warning("traffic of %s could not be listed: %s", policy.project_id, error)
-    services.schedule_runs(config)
+    schedule_runs(config)
 
 
 @shared_task(base=BaseTask, name="training.sweep")
@@ -43,7 +44,7 @@ def sweep() -> None:
 
 @shared_task(base=BaseTask, name="training.watch_regressions")
 def watch_regressions() -> None:
-    services.watch_regressions(regression_policy())
+    regressions.watch_regressions(regression_policy())
 
 
 @shared_task(base=BaseTask, name="training.enforce_retention")

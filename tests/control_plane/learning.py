@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from control_plane.common.object_store import ObjectStore
 from control_plane.common.states import transition
-from control_plane.endpoints.models import CatalogueModel, Endpoint
+from control_plane.endpoints.models import CatalogueModel, Endpoint, SpeculationWindow
 from control_plane.endpoints.services import create_endpoint
 from control_plane.speculators import services
 from control_plane.speculators.manifest import SigningKey
@@ -69,6 +69,37 @@ def make_version(tenant: Tenant, *, state: str = "eligible", candidate: float = 
     for step in (VersionState.VERIFYING, VersionState.ELIGIBLE):
         transition(version, step)
     return services.promote(version, actor=ACTOR) if state == "active" else version
+
+
+def add_window(
+    tenant: Tenant,
+    arm: str,
+    version: SpeculatorVersion | None,
+    *,
+    steps: int,
+    accepted: int,
+    relearning: bool = False,
+) -> None:
+    """What a node reports of one arm between two heartbeats."""
+    now = timezone.now()
+    SpeculationWindow.objects.create(
+        organization=tenant.project.organization,
+        endpoint=tenant.endpoint,
+        node_id="node_00000000000000000000000001",
+        arm=arm,
+        speculator_version_id=version and version.id,
+        started_at=now,
+        ended_at=now,
+        requests=10,
+        completion_tokens=steps + accepted,
+        decode_seconds=1.0,
+        steps=steps,
+        drafted=8 * steps,
+        accepted=accepted,
+        per_position_drafted=[steps],
+        per_position_accepted=[accepted],
+        relearning=relearning,
+    )
 
 
 def put_segment(

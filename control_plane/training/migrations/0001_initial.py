@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('state_message', models.CharField(blank=True, default='', max_length=500)),
                 ('state_changed_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('id', control_plane.common.ids.TypedIdField('run', primary_key=True, serialize=False)),
-                ('trigger', models.CharField(choices=[('traffic', 'traffic'), ('manual', 'manual')], max_length=16)),
+                ('trigger', models.CharField(choices=[('traffic', 'traffic'), ('drift', 'drift'), ('manual', 'manual')], max_length=16)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('lease_token', models.UUIDField(blank=True, null=True)),
                 ('lease_expires_at', models.DateTimeField(blank=True, null=True)),

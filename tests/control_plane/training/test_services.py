@@ -1,6 +1,5 @@
 """Discovery, scheduling, leases, regressions, deletion: on the real database and bucket."""
 
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -10,14 +9,11 @@ from django.utils import timezone
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectNotFoundError, connect, object_store
 from control_plane.common.states import transition
-from control_plane.endpoints.models import SpeculationWindow
-from control_plane.speculators.models import Speculator, VersionState
-from control_plane.speculators.regression import RegressionPolicy
+from control_plane.speculators.models import VersionState
 from control_plane.speculators.selectors import active_version
-from control_plane.speculators.services import set_frozen
 from control_plane.training import erasure, services
-from control_plane.training.config import MAX_ATTEMPTS, training_config
-from control_plane.training.lease import Cancelled, LeaseLost, claim, leave_or_keep
+from control_plane.training.config import MAX_ATTEMPTS
+from control_plane.training.lease import Cancelled, LeaseLost, claim
 from control_plane.training.models import ErasureReceipt, RunState, TrafficSegment, TrainingRun
 from tests.control_plane.learning import ACTOR, make_tenant, make_version, put_segment
 
@@ -32,28 +28,6 @@ def store(s3_settings):
 @pytest.fixture
 def tenant():
     return make_tenant()
-
-
-def add_segment(tenant, records=48):
-    now = timezone.now()
-    return TrafficSegment.objects.create(
-        organization=tenant.project.organization,
-        project=tenant.project,
-        key=f"projects/{tenant.project.id}/traffic/{now:%Y-%m-%d}/{uuid.uuid4().hex}.jsonl.zst",
-        size_bytes=100,
-        records=records,
-        tokens=10 * records,
-        first_at=now,
-        last_at=now,
-    )
-
-
-def finish(run, state, **values):
-    run.refresh_from_db()
-    run.state = {"succeeded": "publishing"}.get(state, "running")
-    run.lease_token = uuid.uuid4()
-    run.save()
-    return leave_or_keep(run, RunState(state), **values)
 
 
 def lease_of(tenant, seconds=30):
@@ -91,70 +65,7 @@ def test_retention_deletes_old_objects_and_their_rows(tenant, store):
         store.head(old)
 
 
-# -------------------------------------------------------------------------------------------------------- scheduling
-
-
-def test_enough_new_traffic_queues_one_run(tenant):
-    tenant.consent()
-    add_segment(tenant)
-    assert [run.trigger for run in services.schedule_runs(training_config())] == ["traffic"]
-    assert services.schedule_runs(training_config()) == []
-
-
-def test_too_little_traffic_or_no_consent_queues_nothing(tenant):
-    add_segment(tenant)
-    assert services.schedule_runs(training_config()) == []
-    tenant.consent()
-    TrafficSegment.objects.filter(project=tenant.project).update(records=47)
-    assert services.schedule_runs(training_config()) == []
-
-
-def test_traffic_that_a_run_has_seen_is_not_new(tenant):
-    tenant.consent()
-    segment = add_segment(tenant)
-    (run,) = services.schedule_runs(training_config())
-    finish(run, "succeeded", last_segment_id=segment.id)
-    assert services.schedule_runs(training_config()) == []
-    add_segment(tenant)
-    assert len(services.schedule_runs(training_config())) == 1
-
-
-def test_fruitless_runs_ask_for_more_traffic_each_time(tenant):
-    tenant.consent()
-    needed = []
-    for _ in range(3):
-        segments = [add_segment(tenant)]
-        while not (runs := services.schedule_runs(training_config())):
-            segments.append(add_segment(tenant))
-        needed.append(len(segments))
-        finish(runs[0], "rejected", last_segment_id=segments[-1].id)
-    assert needed == [1, 2, 4]
-
-
-def test_a_frozen_speculator_is_not_trained(tenant):
-    tenant.consent()
-    add_segment(tenant)
-    set_frozen(tenant.speculator, True, actor=ACTOR)
-    assert services.schedule_runs(training_config()) == []
-
-
-def test_whoever_waited_longest_comes_first(tenant):
-    other = make_tenant("globex")
-    tenant.consent()
-    add_segment(tenant)
-    (first,) = services.schedule_runs(training_config())
-    finish(first, "succeeded", last_segment_id=0)
-    other.consent()
-    add_segment(other)
-    order = [run.project_id for run in services.schedule_runs(training_config())]
-    assert order == [other.project.id, tenant.project.id]
-
-
-def test_a_consenting_project_gets_a_speculator_for_each_model_it_serves(tenant):
-    Speculator.objects.filter(project=tenant.project).delete()
-    tenant.consent()
-    services.schedule_runs(training_config())
-    assert Speculator.objects.filter(project=tenant.project).values_list("model_id", flat=True).get() == "tiny"
+# -------------------------------------------------------------------------------------------------------------- runs
 
 
 def test_a_speculator_has_one_open_run(tenant):
@@ -235,57 +146,6 @@ def test_an_abandoned_upload_is_rejected(tenant):
     services.sweep()
     version.refresh_from_db()
     assert (version.state, version.state_code) == ("rejected", "upload_abandoned")
-
-
-# -------------------------------------------------------------------------------------------------------- regression
-
-
-def add_window(tenant, arm, version, *, steps, accepted):
-    now = timezone.now()
-    SpeculationWindow.objects.create(
-        organization=tenant.project.organization,
-        endpoint=tenant.endpoint,
-        node_id="node_00000000000000000000000001",
-        arm=arm,
-        speculator_version_id=version and version.id,
-        started_at=now,
-        ended_at=now,
-        requests=10,
-        completion_tokens=steps + accepted,
-        decode_seconds=1.0,
-        steps=steps,
-        drafted=8 * steps,
-        accepted=accepted,
-        per_position_drafted=[steps],
-        per_position_accepted=[accepted],
-    )
-
-
-def test_a_live_regression_rolls_back_to_the_version_before(tenant):
-    first, second = make_version(tenant, state="active"), make_version(tenant, state="active")
-    add_window(tenant, "adaptive", second, steps=2000, accepted=200)
-    add_window(tenant, "static", None, steps=1000, accepted=900)
-    assert [version.pk for version in services.watch_regressions(RegressionPolicy())] == [second.pk]
-    second.refresh_from_db()
-    assert second.state == "quarantined" and "below the evaluated 3.00" in second.state_message
-    assert active_version(tenant.speculator).pk == first.pk
-
-
-def test_a_healthy_version_and_a_frozen_one_are_left_alone(tenant):
-    version = make_version(tenant, state="active")
-    add_window(tenant, "adaptive", version, steps=500, accepted=1000)
-    assert services.watch_regressions(RegressionPolicy()) == []
-    add_window(tenant, "static", None, steps=1000, accepted=900)
-    SpeculationWindow.objects.filter(endpoint=tenant.endpoint, arm="adaptive").update(accepted=0)
-    set_frozen(tenant.speculator, True, actor=ACTOR)
-    assert services.watch_regressions(RegressionPolicy()) == []
-
-
-def test_windows_of_another_version_say_nothing(tenant):
-    first, second = make_version(tenant, state="active"), make_version(tenant, state="active")
-    add_window(tenant, "adaptive", first, steps=2000, accepted=0)
-    assert services.watch_regressions(RegressionPolicy()) == []
-    assert active_version(tenant.speculator).pk == second.pk
 
 
 # ---------------------------------------------------------------------------------------------------------- deletion
