@@ -7,6 +7,7 @@ postgres ---- migrate ---- demo          node (loads its model meanwhile)
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from infra.local.embedded import EmbeddedServer
 from infra.local.postgres import Postgres
 from infra.local.process import ServiceError, is_port_free
 from infra.local.seaweedfs import AccessKey, SeaweedFS
-from infra.local.state import State
+from infra.local.state import State, public_key_of
 from infra.local.supervisor import Service
 from infra.local.valkey import Valkey
 
@@ -64,6 +65,7 @@ class LocalServices:
     def __init__(self, state: State, options: Options, *, environment: Mapping[str, str] = os.environ) -> None:
         self.state = state
         self.options = options
+        self._static = self._static_folder()
         self._given = {name: value for name, value in environment.items() if value}
         ports, secrets, folder = state.ports, state.secrets, state.folder
         self.postgres: Postgres | None = None
@@ -94,6 +96,10 @@ class LocalServices:
                 )
         if not (self.options.model / "config.json").exists():
             raise ServiceError(f"There is no model in {self.options.model}: run infra/bootstrap.sh, or give --model.")
+        if self.options.static is not None and not self.options.static.is_dir():
+            raise ServiceError(
+                f"There is no static drafter in {self.options.static}: correct --static, or leave it out."
+            )
 
     def all(self) -> list[Service]:
         """Everything that `make run` starts."""
@@ -118,6 +124,7 @@ class LocalServices:
             "SLIPSTREAM_SIGNING_KEY_ID": SIGNING_KEY_ID,
             "SLIPSTREAM_PUBLIC_INFERENCE_URL": self.options.inference_url.removesuffix("/v1"),
             "SLIPSTREAM_MODELS_DIR": os.fspath(self.options.model.parent),
+            "SLIPSTREAM_CHECKPOINTS_DIR": os.fspath(self._static.parent),
             "SLIPSTREAM_VAR": os.fspath(self.state.folder),
         }
         if self.postgres is not None:
@@ -131,7 +138,9 @@ class LocalServices:
 
     def node_environment(self) -> dict[str, str]:
         """Settings of a node: no database, no broker, no signing key."""
-        public_keys = f'{{"{SIGNING_KEY_ID}": "{self.state.secrets.signing_public_key}"}}'
+        signing_key = self._given.get("SLIPSTREAM_SIGNING_KEY", self.state.secrets.signing_key)
+        key_id = self._given.get("SLIPSTREAM_SIGNING_KEY_ID", SIGNING_KEY_ID)
+        public_keys = json.dumps({key_id: public_key_of(signing_key)})
         settings = self._common_environment() | {"SLIPSTREAM_SIGNING_PUBLIC_KEYS": public_keys}
         settings |= {name: value for name, value in self._given.items() if name not in _NOT_FOR_NODES}
         return settings | _CODE_PATH | {"OMP_NUM_THREADS": str(self.options.threads or os.cpu_count() or 1)}
@@ -203,12 +212,11 @@ class LocalServices:
 
     def _node(self) -> Service:
         options = self.options
-        static = options.static or _shipped_static(options.model.name)
         return Service(
             name="node",
             command=lambda: [
                 *(sys.executable, "-m", "dataplane", "--engine", "embedded", "--model", options.model),
-                *(("--static", static) if static is not None else ()),
+                *(("--static", self._static) if self._static.exists() else ()),
                 *("--host", "127.0.0.1", "--port", str(options.node_port), "--threads", str(options.threads)),
                 *("--control-plane", options.control_plane_url, "--state-dir", self.state.folder / "node"),
                 *("--node-name", "local", "--grace-seconds", "3"),
@@ -242,6 +250,17 @@ class LocalServices:
         before = log.stat().st_size if log.exists() else 0
         return self._celery("beat", "beat", is_ready=lambda: b"beat: Starting" in log.read_bytes()[before:])
 
+    def _static_folder(self) -> Path:
+        """Where the model's static drafter is: a folder named after the model, as trainers look for it."""
+        name = self.options.model.name
+        if self.options.static is None:
+            return REPOSITORY / "dataplane" / "checkpoints" / name
+        link = self.state.folder / "checkpoints" / name
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.options.static, target_is_directory=True)
+        return link
+
     def _log(self, name: str) -> Path:
         return self.state.logs / f"{name}.log"
 
@@ -259,11 +278,6 @@ def _embedded(name: str, server: EmbeddedServer) -> Service:
         stop_signal=server.stop_signal,
         grace_seconds=server.grace_seconds,
     )
-
-
-def _shipped_static(model: str) -> Path | None:
-    folder = REPOSITORY / "dataplane" / "checkpoints" / model
-    return folder if folder.exists() else None
 
 
 def _answers(url: str) -> bool:

@@ -52,11 +52,11 @@ class Secrets:
             s3_signing_key=secrets.token_urlsafe(32),
         )
 
-    @property
-    def signing_public_key(self) -> str:
-        """Base64 of the raw Ed25519 public key."""
-        key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(self.signing_key))
-        return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+def public_key_of(signing_key: str) -> str:
+    """Base64 of the raw Ed25519 public key that belongs to a base64 private key."""
+    key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(signing_key))
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
 @dataclass(frozen=True, slots=True)

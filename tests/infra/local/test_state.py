@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from infra.local.process import ServiceError
 from infra.local.services import LocalServices, Options
-from infra.local.state import State
+from infra.local.state import State, public_key_of
 
 
 def test_secrets_and_ports_survive_and_only_the_owner_can_read_them(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_public_key_verifies_what_the_signing_key_signs(tmp_path: Path) -> N
     state = State(tmp_path)
     state.close()
     private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(state.secrets.signing_key))
-    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(state.secrets.signing_public_key))
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key_of(state.secrets.signing_key)))
     public.verify(private.sign(b"manifest"), b"manifest")
 
 
