@@ -42,18 +42,30 @@ class LatencyTable:
         batches: Sequence[int] = (1, 2, 4, 8),
         rows_per_sequence: Sequence[int] = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16),
         repeats: int = 3,
+        max_seconds: float = 10.0,
     ) -> None:
-        """Measure the grid (the least of `repeats` counts: noise only adds) and interpolate between its points."""
+        """Measure the grid (the least of `repeats` counts: noise only adds) and interpolate between its points.
+
+        Once `max_seconds` are spent there are no further rounds and no larger batches.
+        """
         swept = sorted({batch for batch in batches if batch <= self.max_batch})
-        curves = []
+        curves: list[NDArray[np.float64]] = []
+        spent = 0.0
         for batch in swept:
+            if curves and spent > max_seconds:
+                break
             points = sorted({rows for rows in rows_per_sequence if batch * rows <= self.max_rows})
-            seconds = [min(measure(batch, rows) for _ in range(repeats)) for rows in points]
-            rising = np.maximum.accumulate(np.array(seconds))  # more rows are never cheaper: what says so is noise
+            # Round after round over all points: a busy moment then hits one round of each and not all rounds of one.
+            rounds: list[list[float]] = []
+            while not rounds or (len(rounds) < repeats and spent <= max_seconds):
+                rounds.append([measure(batch, rows) for rows in points])
+                spent += sum(rounds[-1])
+            rising = np.maximum.accumulate(np.array(rounds).min(axis=0))  # more rows are never cheaper
             curves.append(np.interp(np.arange(self.max_rows + 1), batch * np.array(points), rising))
             slope = (rising[-1] - rising[0]) / max(1, batch * (points[-1] - points[0]))
             beyond = np.arange(self.max_rows + 1) - batch * points[-1]
             curves[-1] += slope * np.maximum(beyond, 0)
+        swept = swept[: len(curves)]
         self._score = np.maximum.accumulate(_between(swept, np.array(curves), self.max_batch), axis=1).tolist()
         if measure_draft is not None:
             per_step = []

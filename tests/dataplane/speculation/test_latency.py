@@ -46,6 +46,19 @@ def test_noise_in_a_sweep_never_makes_more_rows_cheaper() -> None:
         assert curve == sorted(curve)
 
 
+def test_a_slow_machine_is_not_swept_for_ever() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def slow(batch: int, rows: int) -> float:
+        calls.append((batch, rows))
+        return 3.0 * batch
+
+    table = LatencyTable()
+    table.sweep(slow, rows_per_sequence=(1, 2, 4, 8), max_seconds=10.0)
+    assert calls == [(1, 1), (1, 2), (1, 4), (1, 8)]
+    assert table.score_seconds(4, 4) == pytest.approx(3.0)
+
+
 def test_a_draft_step_costs_what_one_more_token_costs() -> None:
     assert swept().draft_seconds(1) == pytest.approx(0.001)
 
