@@ -161,7 +161,14 @@ def test_secrets_and_addresses_are_recognised(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["SELECT * FROM users", "a @ b", "the password field", '{"order": 4411, "open": true}']
+    "text",
+    [
+        "SELECT * FROM users",
+        "a @ b",
+        "the password field",
+        "Client(api_key=settings.api_key)",
+        '{"order": 4411, "open": true}',
+    ],
 )
 def test_ordinary_text_is_not(text: str) -> None:
     assert not looks_sensitive(text)
