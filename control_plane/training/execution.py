@@ -21,7 +21,7 @@ from control_plane.speculators.selectors import active_version
 from control_plane.training.child import Child, ChildLimits, clean_environment, describe_exit
 from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig
 from control_plane.training.gate import GatePolicy, decide
-from control_plane.training.inputs import Inputs, choose_inputs, materialize
+from control_plane.training.inputs import Inputs, choose_inputs, materialize, static_folder
 from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim
 from control_plane.training.models import LEASED, RunState, TrainingRun
 from control_plane.training.publishing import PublishingError, publish
@@ -75,6 +75,11 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
 def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
     run = _freeze(lease, config)
     inputs = Inputs.from_dict(run.inputs)
+    model = run.speculator.model
+    if not static_folder(model, config).is_dir():
+        message = f"Skipped: {model.id} has no static speculator, which the adaptive one is trained on top of."
+        lease.move(RunState.SKIPPED, code="no_static_speculator", message=message)
+        return
     spec = materialize(run, inputs, lease, scratch, store=store, config=config)
     if not spec.train_segments:
         message = "Skipped: there is no consented traffic of this model to learn from."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.common.object_store import ObjectStore
+from control_plane.endpoints.models import CatalogueModel
 from control_plane.speculators.models import SpeculatorVersion
 from control_plane.training.config import TrainingConfig
 from control_plane.training.lease import Lease, RunFailed
@@ -96,15 +97,14 @@ def materialize(
                 paths.append(str(path))
         return tuple(paths)
 
-    target, static = config.models_dir / model.folder, config.checkpoints_dir / (model.static_checkpoint or model.id)
-    for path, what in ((target, "target model"), (static, "static speculator")):
-        if not path.is_dir():
-            raise RunFailed("missing_model", f"The {what} of {model.id} is not on this worker.", permanent=True)
+    target = config.models_dir / model.folder
+    if not target.is_dir():
+        raise RunFailed("missing_model", f"The target model {model.id} is not on this worker.", permanent=True)
     return TrainingSpec(
         training_run_id=run.id,
         project_id=run.project_id,
         target_path=str(target.resolve()),
-        static_path=str(static.resolve()),
+        static_path=str(static_folder(model, config).resolve()),
         train_segments=copy(inputs.train, "train"),
         heldout_segments=copy(inputs.heldout, "heldout"),
         incumbent_path=_fetch_incumbent(run.incumbent, scratch, store),
@@ -114,6 +114,11 @@ def materialize(
         heldout_records=config.heldout_records,
         threads=config.threads,
     )
+
+
+def static_folder(model: CatalogueModel, config: TrainingConfig) -> Path:
+    """The static drafter's checkpoint, which a delta is trained on top of; it may not exist."""
+    return config.checkpoints_dir / (model.static_checkpoint or f"{model.id}-eagle3")
 
 
 def _fetch_incumbent(version: SpeculatorVersion | None, scratch: Path, store: ObjectStore) -> str | None:

@@ -210,9 +210,16 @@ def test_an_unreachable_bucket_is_retried(tenant, settings, tmp_path):
 
 def test_a_missing_model_folder_fails_with_its_name(tenant, settings, tmp_path):
     use_training_process(settings, tmp_path)
+    (tmp_path / "models" / "tiny").rmdir()
+    run = run_now(start(tenant))
+    assert run.state == "failed" and "target model tiny" in run.state_message
+
+
+def test_a_model_without_a_static_speculator_skips_the_run(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
     (tmp_path / "checkpoints" / "tiny").rmdir()
     run = run_now(start(tenant))
-    assert run.state == "failed" and "static speculator" in run.state_message
+    assert (run.state, run.state_code) == ("skipped", "no_static_speculator")
 
 
 def test_the_worker_never_imports_torch():
