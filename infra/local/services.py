@@ -251,8 +251,8 @@ class LocalServices:
         return self._celery("beat", "beat", is_ready=lambda: b"beat: Starting" in log.read_bytes()[before:])
 
     def _static_folder(self) -> Path:
-        """Where the model's static drafter is: a folder named after the model, as trainers look for it."""
-        name = self.options.model.name
+        """Where the model's static drafter is: `{model}-eagle3`, as it ships and as trainers look for it."""
+        name = f"{self.options.model.name}-eagle3"
         if self.options.static is None:
             return REPOSITORY / "dataplane" / "checkpoints" / name
         link = self.state.folder / "checkpoints" / name
