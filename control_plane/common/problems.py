@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -113,7 +114,9 @@ def _entry(pointer: str, detail: Any) -> dict[str, str]:
 
 
 def not_found_page(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Paths of the API that don't exist answer in the API's form too."""
+    """Paths of the APIs that don't exist answer in the APIs' form, others as a page."""
+    if not request.path.startswith(("/api/", "/internal/")):
+        return render(request, "web/not_found.html", status=404)
     return _plain(request, 404, "not_found", "There is no such path.")
 
 
