@@ -69,7 +69,7 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
         _fail(lease, RunFailed("object_store", f"The object store failed: {error}", permanent=not error.retryable))
     except Exception as error:
         logger.exception("run %s failed", run_id)
-        _fail(lease, RunFailed("internal_error", f"Internal error: {error!r}", permanent=False))
+        _fail(lease, RunFailed("internal_error", f"Internal error ({type(error).__name__}).", permanent=False))
 
 
 def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:

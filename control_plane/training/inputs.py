@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control_plane.common.object_store import ObjectStore
+from control_plane.common.object_store import ObjectNotFoundError, ObjectStore
 from control_plane.endpoints.models import CatalogueModel
 from control_plane.speculators.models import SpeculatorVersion
 from control_plane.training.config import TrainingConfig
@@ -83,10 +83,10 @@ def materialize(
         for index, key in enumerate(keys):
             lease.heartbeat(phase="preparing")
             raw, path = scratch / "download", folder / f"{index:06d}.jsonl.zst"
-            store.download(key, raw)
             try:
+                store.download(key, raw)
                 count = copy_records(raw, path, project_id=run.project_id, model=model.id)
-            except SegmentError as error:
+            except (ObjectNotFoundError, SegmentError) as error:  # gone by retention, or damaged
                 logger.warning("run %s: segment %s left out: %s", run.id, key, error)
                 continue
             finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.db import transaction
 
 from control_plane.common.object_store import ObjectStore
-from control_plane.common.states import transition
+from control_plane.common.states import can_move, transition
 from control_plane.speculators.manifest import encode, signing_key
 from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
 from control_plane.speculators.selectors import active_version
@@ -59,17 +59,36 @@ def publish(
         ),
         key=signing_key(),
     )
-    store.put_if_absent(version.artifact_key, body)
-    store.put_if_absent(version.manifest_key, encode(manifest))
-    lease.heartbeat(phase="verifying")
+    try:
+        _upload(version, body, encode(manifest), store)
+        lease.heartbeat(phase="publishing")
+        transition(version, VersionState.ELIGIBLE, code=decision.code, message=decision.reason)
+        _go_live(run, lease, version, decision)
+    except Cancelled:
+        _discard(version, store)
+        raise
+
+
+def _upload(version: SpeculatorVersion, artifact: bytes, manifest: bytes, store: ObjectStore) -> None:
+    """Put both objects and read them back. Raises PublishingError when the store gives back other bytes."""
+    store.put_if_absent(version.artifact_key, artifact)
+    store.put_if_absent(version.manifest_key, manifest)
     transition(version, VersionState.VERIFYING, code="uploaded")
-    if _digest(store, version.artifact_key) != version.sha256 or (
-        _digest(store, version.manifest_key) != version.manifest_sha256
+    if (_digest(store, version.artifact_key), _digest(store, version.manifest_key)) != (
+        version.sha256,
+        version.manifest_sha256,
     ):
         transition(version, VersionState.QUARANTINED, code="damaged", message="The store gave back other bytes.")
         raise PublishingError("damaged_upload", "The object store gave back other bytes than were uploaded.")
-    transition(version, VersionState.ELIGIBLE, code=decision.code, message=decision.reason)
-    _go_live(run, lease, version, decision)
+
+
+def _discard(version: SpeculatorVersion, store: ObjectStore) -> None:
+    """The consent went away while the version was on its way: nothing of it stays."""
+    store.delete_many([version.artifact_key, version.manifest_key])
+    version.refresh_from_db()
+    if can_move(version, VersionState.RETIRED):
+        transition(version, VersionState.RETIRED, code="cancelled", message="Its run was cancelled.")
+    transition(version, VersionState.PURGED, code="purged")
 
 
 @transaction.atomic

@@ -146,6 +146,26 @@ def test_a_run_without_consent_is_cancelled(tenant, settings, tmp_path):
     assert run_now(run).state == "cancelled"
 
 
+def test_consent_withdrawn_during_the_run_leaves_nothing_of_the_version(tenant, store, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=1.5)
+    run = start(tenant)
+    worker = in_thread(run)
+    wait_for(run, "running")
+    tenant.consent(capture=False)
+    worker.join(20)
+    run.refresh_from_db()
+    version = SpeculatorVersion.objects.get(project=tenant.project)
+    assert run.state == "cancelled" and version.state == "purged"
+    assert not list(store.list(f"projects/{tenant.project.id}/speculators/"))
+    assert not list(store.list(f"projects/{tenant.project.id}/manifests/"))
+
+
+def test_a_segment_that_is_gone_is_left_out(tenant, store, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    store.delete(tenant.project.traffic_segments.order_by("id").first().key)
+    assert run_now(start(tenant)).report["num_train_records"] == 64
+
+
 def test_foreign_and_broken_records_never_reach_the_child(tenant, store, settings, tmp_path):
     use_training_process(settings, tmp_path)
     put_segment(store, tenant, extra=[b'{"project_id": "prj_other", "model": "tiny"}', b"{broken"])
