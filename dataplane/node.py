@@ -175,8 +175,6 @@ class Node:
         self._threads.append(writer)
         if (agent := self._agent) is None:
             return
-        agent.restore()
-        agent.reconcile()
         actions: list[tuple[str, Callable[[], object], float]] = [
             ("snapshot", agent.follow, config.snapshot_interval_seconds),
             ("status", lambda: agent.report(self._status), config.status_interval_seconds),

@@ -101,6 +101,7 @@ class Agent:
         self._paths: dict[tuple[str, str], Path] = {}  # (endpoint, version) -> verified file
         self._refused: dict[tuple[str, str], str] = {}  # (endpoint, version) -> reason, for good
         self._wanted: dict[str, WantedVersion] | None = None
+        self._is_resumed = False
         self.loaded: tuple[LoadedVersion, ...] = ()
 
     def with_identity(self, call: Callable[[NodeIdentity], T]) -> T:
@@ -115,6 +116,16 @@ class Agent:
 
     def follow(self) -> None:
         """Poll the snapshot, put a newer one in force, and bring what it wants to this node."""
+        if not self._is_resumed:  # before any network: what is on this node's disk serves at once
+            self._is_resumed = True
+            self.restore()
+            self.reconcile()
+        try:
+            self._poll()
+        finally:
+            self.reconcile()
+
+    def _poll(self) -> None:
         current = self._snapshots.current
         known = self._identity.known
         has_own = current is not None and known is not None and current.snapshot.node_id == known.node_id
@@ -125,7 +136,6 @@ class Agent:
             applied = self._snapshots.current
             assert applied is not None, "a snapshot was just applied"
             self._forget_withdrawn(current, applied)
-        self.reconcile()
 
     def restore(self) -> None:
         """After a restart: load what was last good, so that a refused newer version has something to fall back on."""

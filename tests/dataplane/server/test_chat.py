@@ -212,3 +212,16 @@ def test_draining_admits_nothing_and_settles_what_runs(node: Node) -> None:
         assert httpx.get(f"{node.url}/healthz").status_code == 200
         assert [line for line in lines if line][-1] == "data: [DONE]"
     assert node.usage(1)[0].status == "client_cancelled"
+
+
+def test_a_dead_engine_is_not_live_and_what_ran_is_settled_as_its_error(node: Node) -> None:
+    body = {"model": "assistant", "messages": [{"role": "user", "content": "forever"}], "stream": True}
+    headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+    with httpx.stream("POST", f"{node.url}/v1/chat/completions", json=body, headers=headers) as response:
+        lines = response.iter_lines()
+        next(lines)
+        node.serving.is_engine_alive = lambda: False
+        assert httpx.get(f"{node.url}/healthz").status_code == 503
+        node.in_loop(node.serving.abandon())
+        assert any('"engine_error"' in line for line in lines)
+    assert node.usage(1)[0].status == "engine_error"
