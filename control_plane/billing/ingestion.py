@@ -12,7 +12,6 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +20,7 @@ from control_plane.billing import sequence
 from control_plane.billing.models import QuarantinedUsage, SequenceProgress, UsageEvent
 from control_plane.common.errors import Invalid
 from control_plane.common.ids import InvalidId, decode
+from control_plane.common.moments import read_moment
 from control_plane.endpoints.models import Endpoint
 from control_plane.tenants.models import ApiKey, Project
 from dataplane import contracts
@@ -160,15 +160,8 @@ def _check(event: contracts.UsageEvent) -> None:
         raise ValueError("event_id: is empty")
     if event.speculator_version_id is not None:
         decode("spv", event.speculator_version_id)
-    _moment(event.started_at)
-    _moment(event.finished_at)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment
+    read_moment(event.started_at)
+    read_moment(event.finished_at)
 
 
 # ------------------------------------------------------------------------------------------------------------ storing
@@ -219,8 +212,8 @@ def _row(node_id: str, item: Reported, event: contracts.UsageEvent) -> UsageEven
         deployment_id=event.deployment_id,
         model=event.model,
         status=event.status,
-        started_at=_moment(event.started_at),
-        finished_at=_moment(event.finished_at),
+        started_at=read_moment(event.started_at),
+        finished_at=read_moment(event.finished_at),
         prompt_tokens=event.prompt_tokens,
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,

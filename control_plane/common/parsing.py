@@ -31,9 +31,7 @@ class StrictJSONParser(JSONParser):
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:
-            value = json.loads(
-                stream.read().decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
-            )
+            value = json.loads(stream.read().decode("utf-8"), **_STRICT)
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {str(error)[:200]}") from error
@@ -51,6 +49,19 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _float_sized(digits: str) -> int:
+    if len(digits) > 300:
+        raise ValueError("a number has more than 300 digits")
+    return int(digits)
+
+
+_STRICT: dict[str, Any] = {
+    "object_pairs_hook": _unique_keys,
+    "parse_constant": _no_constant,
+    "parse_int": _float_sized,
+}
 
 
 class StrictSerializer(serializers.Serializer[Any]):

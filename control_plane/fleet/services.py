@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from control_plane.common.errors import Conflict, Invalid
 from control_plane.common.ids import InvalidId, decode
+from control_plane.common.moments import read_moment
 from control_plane.common.states import can_move, record_event, transition
 from control_plane.endpoints.models import ARMS, Endpoint, SpeculationWindow
 from control_plane.fleet.models import Node
@@ -160,8 +160,7 @@ def _problem(window: contracts.SpeculationWindow) -> str:
         if window.speculator_version_id is not None:
             decode("spv", window.speculator_version_id)
         for moment in (window.started_at, window.ended_at):
-            if datetime.fromisoformat(moment).tzinfo is None:
-                return "a time has no zone"
+            read_moment(moment)
     except ValueError as error:
         return str(error)[:100]
     return ""
@@ -174,8 +173,8 @@ def _window_row(node_id: str, endpoint: Endpoint, window: contracts.SpeculationW
         node_id=node_id,
         arm=window.arm,
         speculator_version_id=window.speculator_version_id,
-        started_at=datetime.fromisoformat(window.started_at),
-        ended_at=datetime.fromisoformat(window.ended_at),
+        started_at=read_moment(window.started_at),
+        ended_at=read_moment(window.ended_at),
         requests=window.requests,
         completion_tokens=window.completion_tokens,
         decode_seconds=window.decode_seconds,

@@ -110,6 +110,7 @@ def test_a_repeated_refusal_is_stored_once(alice: Tenant) -> None:
         ({"cached_tokens": 10_000}, "malformed"),
         ({"finished_at": "yesterday"}, "malformed"),
         ({"finished_at": "2026-01-01T00:00:00"}, "malformed"),
+        ({"finished_at": "0001-01-01T00:00:00+14:00"}, "malformed"),
         ({"status": "fine"}, "malformed"),
         ({"event_id": "x" * 65}, "malformed"),
         ({"completion_tokens": 10**40}, "malformed"),

@@ -167,6 +167,7 @@ def test_bad_parameters_are_named(alice: Tenant) -> None:
     assert pointer("usage?group_by=colour") == "/group_by"
     assert pointer("usage?group_by=day,day") == "/group_by"
     assert pointer("usage?start=noon") == "/start"
+    assert pointer("usage?start=0001-01-01T00:00:00%2B14:00") == "/start"
     assert pointer("usage?start=2026-03-02T00:00:00Z&end=2026-03-01T00:00:00Z") == "/end"
     assert pointer("statements?month=2026-13") == "/month"
     assert pointer("statements?month=0000-01") == "/month"

@@ -36,6 +36,7 @@ def test_a_new_endpoint_wants_to_run_and_is_pending(alice: Tenant) -> None:
         ({"max_lookahead": -1}, "/max_lookahead"),
         ({"max_lookahead": 10**30}, "/max_lookahead"),
         ({"holdout_rate": 1.5}, "/holdout_rate"),
+        ({"holdout_rate": 10**250}, "/holdout_rate"),
         ({"speculation_mode": "turbo"}, "/speculation_mode"),
         ({"project_id": "prj_1"}, "/project_id"),
         ({"surprise": 1}, "/surprise"),
@@ -52,7 +53,17 @@ def test_bad_input_is_a_400_that_names_the_field(alice: Tenant, changes: dict[st
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"[]", b'"x"', b"\xff\xfe", b'{"name": NaN}', b'{"a": 1, "a": 2}', b'{"name": "\\ud800"}', b"[" * 9999],
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"name": NaN}',
+        b'{"a": 1, "a": 2}',
+        b'{"name": "\\ud800"}',
+        b"[" * 9999,
+        b"9" * 400,
+    ],
 )
 def test_what_is_no_json_object_is_a_400(alice: Tenant, body: bytes) -> None:
     answer = alice.api.client.generic("POST", "/api/v1/endpoints", body, content_type="application/json")
