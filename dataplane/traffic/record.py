@@ -19,7 +19,8 @@ _SENSITIVE = re.compile(
     | \b(?:sls|slm|sk|rk|pk|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,}   # API keys by prefix
     | \bAKIA[0-9A-Z]{16}\b                                           # AWS access key id
     | \beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.               # JSON web token
-    | \b(?:password|passwd|secret|api[_-]?key|access[_-]?token)\b["']?\s{0,3}[:=]\s{0,3}["']?(?=[^\s"']*[0-9])[^\s"']{8,}
+    | \b(?:password|passwd|secret|api[_-]?key|access[_-]?token)\b["']?
+        \s{0,3}[:=]\s{0,3}["']?(?=[^\s"']*[0-9])[^\s"']{8,}                # an assignment of a value that has digits
     """,
     re.VERBOSE | re.IGNORECASE,
 )

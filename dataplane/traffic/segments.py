@@ -11,6 +11,7 @@ cap by dropping the oldest segments. Everything that is dropped is counted.
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ import zstandard
 
 from dataplane.contracts import ContractError, TrafficRecord, canonical_json, from_dict
 from dataplane.stamps import timestamp
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,18 @@ class TrafficSegments:
 
     def run(self, stop: threading.Event) -> None:
         """Write until `stop`, then close everything that is open."""
-        self.recover()
+        self._attempt(self.recover)
         while not stop.is_set():
-            self.work(wait_seconds=0.5)
-        self.work(wait_seconds=0.0)
-        self.close_all()
+            self._attempt(lambda: self.work(wait_seconds=0.5))
+        self._attempt(lambda: self.work(wait_seconds=0.0))
+        self._attempt(self.close_all)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Traffic is worth less than the thread that writes it: whatever fails is logged, and the thread goes on."""
+        try:
+            action()
+        except Exception:
+            log.exception("traffic segments")
 
     def recover(self) -> None:
         """Close what a crash left open, under the project that wrote it."""
@@ -152,7 +162,10 @@ class TrafficSegments:
         """Closed segments, oldest first."""
         segments = []
         for path in sorted(self._ready.glob("*.json")):
-            described = json.loads(path.read_text())
+            try:
+                described = json.loads(path.read_text())
+            except FileNotFoundError:
+                continue  # the other thread (writer or sender) has just removed it
             segments.append(ReadySegment(path.with_suffix(".zst"), described["key"], described["metadata"]))
         return segments
 
@@ -213,9 +226,9 @@ class TrafficSegments:
 
     def _enforce_cap(self) -> None:
         segments = self.ready()
-        sizes = [segment.path.stat().st_size for segment in segments if segment.path.exists()]
+        sizes = [_size_of(segment.path) for segment in segments]
         excess = sum(sizes) - self._cap_bytes
-        for segment, size in zip(segments, sizes, strict=False):
+        for segment, size in zip(segments, sizes, strict=True):
             if excess <= 0:
                 return
             segment.remove()
@@ -225,3 +238,10 @@ class TrafficSegments:
     def _drop(self, count: int) -> None:
         with self._dropped_lock:
             self._dropped += count
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # sent meanwhile

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -182,3 +184,20 @@ def test_consent_and_the_request_decide_and_the_sample_is_a_fixed_share() -> Non
     assert captured(TrafficPolicy(capture=True)) == 1000
     assert captured(TrafficPolicy(capture=True), store=False) == 0
     assert 250 < captured(TrafficPolicy(capture=True, sample_rate=0.3)) < 350
+
+
+def test_the_writer_outlives_whatever_fails_and_closes_what_is_open_at_the_end(tmp_path: Path) -> None:
+    def is_sensitive(item: TrafficRecord) -> bool:
+        if item.output_tokens[1] == 0:
+            raise ValueError("an undecodable record")
+        return False
+
+    writer, stop = segments(tmp_path, is_sensitive=is_sensitive), threading.Event()
+    thread = threading.Thread(target=writer.run, args=(stop,))
+    thread.start()
+    writer.record(record(0))
+    time.sleep(0.1)
+    writer.record(record(1))
+    stop.set()
+    thread.join()
+    assert [segment.metadata["records"] for segment in writer.ready()] == ["1"]
