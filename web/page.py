@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from control_plane.common.errors import Forbidden, NotFound
+from control_plane.common.isolation import narrowed
 from control_plane.tenants import selectors as tenants
 from control_plane.tenants.models import Organization, Project
 from control_plane.tenants.principal import Principal, principal_of_user
@@ -111,7 +112,8 @@ def page(
                 shown = Page(request, principal, project, organization, section)
                 if permission is not None:
                     shown.require(permission)
-                return view(shown, **arguments)
+                with narrowed(principal.organization_ids):
+                    return view(shown, **arguments)
             except NotFound:
                 return render(request, "web/not_found.html", status=404)
             except Forbidden as error:

@@ -7,7 +7,8 @@ so that even a query that forgot its tenant finds nothing of the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from django.db import connection
 
@@ -27,6 +28,16 @@ def restore(before: str) -> None:
     """Undo `narrow` where the request's transaction is a savepoint in a longer one; elsewhere its end does."""
     if connection.in_atomic_block and connection.savepoint_ids and not connection.needs_rollback:
         _exchange(before)
+
+
+@contextmanager
+def narrowed(organization_ids: Iterable[str]) -> Iterator[None]:
+    """`narrow` around a block of a request."""
+    before = narrow(organization_ids)
+    try:
+        yield
+    finally:
+        restore(before)
 
 
 def include(organization_id: str) -> None:
