@@ -1,0 +1,311 @@
+"""The neural drafter: an EAGLE-3 head at serving time, static or with a tenant's delta.
+
+Position t of a sequence pairs the target's feature of token t with the embedding of token t + 1:
+
+    position      0    1    2   ...   t          | t+1      t+2         rotary position of the draft's key
+    hidden        f0   f1   f2  ...   ft         | h(t)     h(t+1)      target feature | the drafter's own output
+    token         x1   x2   x3  ...   x(t+1)     | draft 1  draft 2
+    drafts                            draft 1    | draft 2  draft 3
+                  [ committed: extend()          )[ provisional: propose(), overwritten by the next extend() )
+
+`extend` only fills the key-value cache, because nobody reads the output of a committed position but the last one's;
+that one is computed by `propose`, so that the static drafter and every delta share the cache. The source may change at
+each step. Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840). B rows (sequences), H hidden size, D head dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig, load_checkpoint
+from dataplane.speculation.drafters.delta import TenantDelta, load_delta
+from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
+
+MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
+PACKING_ROWS = 4  # the row count that oneDNN lays packed weights out for
+
+
+class DraftStateError(RuntimeError):
+    """`extend` was called with a gap, or beyond the context: the slot's draft state doesn't match its sequence."""
+
+
+class Projection:
+    """x W^T, with W packed once for oneDNN where that is the fast path (bf16 on a CPU)."""
+
+    def __init__(self, weight: torch.Tensor) -> None:  # [out, in]
+        self.packed = (
+            weight.dtype == torch.bfloat16
+            and weight.device.type == "cpu"
+            and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        )
+        if self.packed:
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACKING_ROWS)
+        self.weight = weight
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """[B, in] -> [B, out]"""
+        if self.packed:
+            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, None, "none", [], "")
+            return output
+        return functional.linear(inputs, self.weight)
+
+
+@dataclass(slots=True)
+class DraftState:
+    """One slot: `length` committed positions are in the cache; the last one's inputs wait for `propose`."""
+
+    length: int
+    inputs: torch.Tensor  # [1, 2H] normalised embedding | normalised hidden
+    hidden: torch.Tensor  # [1, H]
+
+
+class EagleDrafter:
+    """The static drafter of one target, for `num_slots` sequences of at most `max_context` positions.
+
+    `min_survival`: a chain ends after the token at which the product of its confidences falls below this.
+    """
+
+    source: Source = "static"
+
+    def __init__(
+        self,
+        checkpoint: EagleCheckpoint,
+        embeddings: torch.Tensor,  # [V, H] the target's; their dtype and device are the drafter's
+        *,
+        num_slots: int,
+        max_context: int,
+        min_survival: float = 0.1,
+    ) -> None:
+        config, tensors = checkpoint.config, checkpoint.tensors
+        self.checkpoint = checkpoint
+        self.config: EagleConfig = config
+        self.min_survival = min_survival
+        self._embeddings = embeddings
+
+        def weight(*names: str) -> torch.Tensor:
+            return torch.cat([tensors[f"{name}.weight"] for name in names]).to(embeddings)
+
+        attention = "midlayer.self_attn."
+        self._fuse = Projection(weight("fc"))
+        self._qkv = Projection(weight(attention + "q_proj", attention + "k_proj", attention + "v_proj"))
+        self._kv = Projection(weight(attention + "k_proj", attention + "v_proj"))
+        self._output = Projection(weight(attention + "o_proj"))
+        self._gate_up = Projection(weight("midlayer.mlp.gate_proj", "midlayer.mlp.up_proj"))
+        self._down = Projection(weight("midlayer.mlp.down_proj"))
+        self._head = Projection(weight("lm_head"))
+        self._embedding_norm = weight("midlayer.input_layernorm")
+        self._hidden_norm = weight("midlayer.hidden_norm")
+        self._mlp_norm = weight("midlayer.post_attention_layernorm")
+        self._norm = weight("norm")
+        self._hot: list[int] = checkpoint.hot_tokens.tolist()
+        self._context = max_context
+        cache = (num_slots, config.num_kv_heads, max_context + MAX_LOOKAHEAD, config.head_dim)
+        self._keys = torch.zeros(cache, dtype=embeddings.dtype, device=embeddings.device)
+        self._values = torch.zeros_like(self._keys)
+        cos, sin = rotary_table(cache[2], config, embeddings.dtype)
+        self._cos, self._sin = cos.to(embeddings.device), sin.to(embeddings.device)
+        self._states: dict[int, DraftState] = {}
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        embeddings: torch.Tensor,
+        *,
+        num_slots: int,
+        max_context: int,
+        min_survival: float = 0.1,
+    ) -> EagleDrafter:
+        """The drafter of a checkpoint folder. Raises ArtifactError."""
+        checkpoint = load_checkpoint(folder)
+        return cls(checkpoint, embeddings, num_slots=num_slots, max_context=max_context, min_survival=min_survival)
+
+    def load_delta(self, path: Path) -> TenantDelta:
+        """Read a tenant's delta and make it ready to draft with. Raises ArtifactError."""
+        return load_delta(path, self.checkpoint).to(self._embeddings)
+
+    @torch.inference_mode()
+    def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
+        """Commit positions start..start+n; see `types.Drafter.extend`. Raises DraftStateError for a gap."""
+        held = self._states.get(sequence.slot)
+        length = held.length if held is not None and start else 0
+        end = start + len(tokens)
+        if start != length or end > self._context:
+            self._states.pop(sequence.slot, None)
+            raise DraftStateError(f"positions {start}..{end} after {length} of at most {self._context}")
+        if not tokens:
+            return
+        hidden = self._fuse(features.to(self._embeddings))
+        inputs = self._attention_inputs(torch.tensor(tokens, device=hidden.device), hidden)
+        heads = self._kv(inputs).view(len(tokens), -1, self.config.head_dim).transpose(0, 1)  # [2 kv, n, D]
+        keys, values = heads.chunk(2)
+        self._keys[sequence.slot, :, start:end] = _rotate(keys, self._cos[start:end], self._sin[start:end])
+        self._values[sequence.slot, :, start:end] = values
+        self._states[sequence.slot] = DraftState(end, inputs[-1:], hidden[-1:])
+
+    @torch.inference_mode()
+    def propose(
+        self,
+        sequences: Sequence[SequenceView],
+        lookaheads: Sequence[int],
+        deltas: Sequence[TenantDelta | None] | None = None,
+    ) -> list[Proposal]:
+        """Greedy chains of at most `lookaheads[i]` tokens, batched; source "adaptive" where `deltas[i]` is given.
+
+        A sequence whose positions were not all committed by `extend` gets an empty proposal.
+        """
+        deltas = [None] * len(sequences) if deltas is None else deltas
+        proposals = [EMPTY_PROPOSAL] * len(sequences)
+        rows = [
+            _Row(index, sequence.slot, state, min(lookahead, MAX_LOOKAHEAD), delta)
+            for index, (sequence, lookahead, delta) in enumerate(zip(sequences, lookaheads, deltas, strict=True))
+            if lookahead > 0
+            and (state := self._states.get(sequence.slot)) is not None
+            and state.length == len(sequence.tokens) - 1
+        ]
+        finished = list(rows)
+        inputs = _stack([row.state.inputs for row in rows])
+        hidden = _stack([row.state.hidden for row in rows])
+        while rows:
+            hidden = self._layer(rows, inputs, hidden)
+            tokens, confidences = self._choose(rows, hidden)
+            alive = []
+            for place, (row, token, confidence) in enumerate(zip(rows, tokens, confidences, strict=True)):
+                row.tokens.append(self._hot[token])
+                row.confidences.append(confidence)
+                row.survival *= confidence
+                if len(row.tokens) < row.lookahead and row.survival >= self.min_survival:
+                    alive.append(place)
+            if len(alive) < len(rows):
+                rows = [rows[place] for place in alive]
+                hidden = hidden[alive]
+            if rows:
+                drafted = torch.tensor([row.tokens[-1] for row in rows], device=hidden.device)
+                inputs = self._attention_inputs(drafted, hidden)
+        for row in finished:
+            source: Source = "static" if row.delta is None else "adaptive"
+            sources = (source,) * len(row.tokens)
+            proposals[row.index] = Proposal(tuple(row.tokens), tuple(row.confidences), sources)
+        return proposals
+
+    def observe(self, sequence: SequenceView, new_tokens: Sequence[int]) -> None:
+        """Nothing to do: committed tokens arrive by `extend`, with their features."""
+
+    def release(self, sequence: SequenceView) -> None:
+        """The sequence has ended: its slot may be reused."""
+        self._states.pop(sequence.slot, None)
+
+    def _attention_inputs(self, tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:  # [B], [B, H] -> [B, 2H]
+        embedded = self._embeddings.index_select(0, tokens)
+        return torch.cat(
+            [self._normalise(embedded, self._embedding_norm), self._normalise(hidden, self._hidden_norm)], 1
+        )
+
+    def _normalise(self, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(values, (self.config.hidden_size,), weight, self.config.rms_norm_eps)
+
+    def _layer(self, rows: Sequence[_Row], inputs: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """One position of every row through the layer, its key and value cached: [B, 2H], [B, H] -> [B, H]."""
+        config = self.config
+        heads, kv_heads, dim = config.num_heads, config.num_kv_heads, config.head_dim
+        projected = self._qkv(inputs).view(len(rows), heads + 2 * kv_heads, dim)
+        mixed = []
+        for place, row in enumerate(rows):
+            position = row.state.length - 1 + len(row.tokens)
+            turned = _rotate(projected[place, : heads + kv_heads], self._cos[position], self._sin[position])
+            keys, values = self._keys[row.slot], self._values[row.slot]
+            keys[:, position] = turned[heads:]
+            values[:, position] = projected[place, heads + kv_heads :]
+            query = turned[:heads].view(1, kv_heads, -1, dim)  # the query heads of a key head ride as rows
+            seen = position + 1
+            mixed.append(functional.scaled_dot_product_attention(query, keys[None, :, :seen], values[None, :, :seen]))
+        hidden = hidden + self._output(_stack(mixed).reshape(len(rows), heads * dim))
+        return hidden + self._mlp(rows, self._normalise(hidden, self._mlp_norm))
+
+    def _mlp(self, rows: Sequence[_Row], inputs: torch.Tensor) -> torch.Tensor:
+        gate, up = self._gate_up(inputs).chunk(2, 1)
+        groups = _delta_groups(rows)
+        for delta, places in groups:
+            chosen = _pick(inputs, places)
+            gate = _add(gate, places, delta.apply("midlayer.mlp.gate_proj", chosen))
+            up = _add(up, places, delta.apply("midlayer.mlp.up_proj", chosen))
+        inner = functional.silu(gate) * up
+        output = self._down(inner)
+        for delta, places in groups:
+            output = _add(output, places, delta.apply("midlayer.mlp.down_proj", _pick(inner, places)))
+        return output
+
+    def _choose(self, rows: Sequence[_Row], hidden: torch.Tensor) -> tuple[list[int], list[float]]:
+        """The likeliest draft id of every row and its probability."""
+        outputs = self._normalise(hidden, self._norm)
+        logits = self._head(outputs)
+        for delta, places in _delta_groups(rows):
+            logits = _add(logits, places, delta.apply("lm_head", _pick(outputs, places)))
+        temperatures = [
+            self.config.confidence_temperature if row.delta is None else row.delta.confidence_temperature
+            for row in rows
+        ]
+        scaled = logits.float()
+        if len(set(temperatures)) == 1:
+            scaled = scaled / temperatures[0]
+        else:
+            scaled = scaled / torch.tensor(temperatures, device=logits.device)[:, None]
+        confidences, tokens = scaled.softmax(-1).max(-1)
+        return tokens.tolist(), confidences.tolist()
+
+
+class _Row:
+    """A sequence while its chain grows."""
+
+    __slots__ = ("confidences", "delta", "index", "lookahead", "slot", "state", "survival", "tokens")
+
+    def __init__(self, index: int, slot: int, state: DraftState, lookahead: int, delta: TenantDelta | None) -> None:
+        self.index, self.slot, self.state, self.lookahead, self.delta = index, slot, state, lookahead, delta
+        self.tokens: list[int] = []
+        self.confidences: list[float] = []
+        self.survival = 1.0
+
+
+def rotary_table(length: int, config: EagleConfig, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and signed sines of positions 0..length, each [length, D]: turned = x cos + roll(x, D / 2) sin."""
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
+    angles = torch.outer(torch.arange(length, dtype=torch.float64), config.rope_theta**-exponents)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], 1).to(dtype), torch.cat([-sin, sin], 1).to(dtype)
+
+
+def _rotate(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    return torch.addcmul(values * cos, values.roll(values.shape[-1] // 2, -1), sin)
+
+
+def _stack(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts)) if parts else torch.empty(0)
+
+
+def _delta_groups(rows: Sequence[_Row]) -> list[tuple[TenantDelta, list[int] | None]]:
+    """Rows by their delta; places None: every row has this one."""
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.delta is not None:
+            places.setdefault(id(row.delta), []).append(place)
+    groups = []
+    for found in places.values():
+        delta = rows[found[0]].delta
+        assert delta is not None
+        groups.append((delta, None if len(found) == len(rows) else found))
+    return groups
+
+
+def _pick(values: torch.Tensor, places: list[int] | None) -> torch.Tensor:
+    return values if places is None else values[places]
+
+
+def _add(values: torch.Tensor, places: list[int] | None, change: torch.Tensor) -> torch.Tensor:
+    if places is None:
+        return values + change
+    return values.index_add(0, torch.tensor(places, device=values.device), change)

@@ -1,0 +1,219 @@
+"""Train a target's static drafter from nothing but prompts.
+
+    python -m dataplane.training.static generate --target FOLDER --prompts FILE… --exclude FILE… --out DATA --tokens N
+    python -m dataplane.training.static train    --target FOLDER --data DATA --run RUN --seconds N
+    python -m dataplane.training.static export   --target FOLDER --data DATA --run RUN --out CHECKPOINT
+    python -m dataplane.training.static evaluate --target FOLDER --checkpoint CHECKPOINT --prompts FILE… [--data DATA]
+
+`generate` and `train` may be interrupted and started again; `export` takes the run as far as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from dataplane.models.llama import LlamaModel
+from dataplane.models.tokenizer import Tokenizer
+from dataplane.speculation.drafters.checkpoint import EagleConfig, save_checkpoint, vocabulary_maps
+from dataplane.training.corpus import read_shard, shard_counts, shard_paths
+from dataplane.training.evaluate import Request, replay
+from dataplane.training.fit import (
+    FitOptions,
+    acceptance_by_position,
+    calibrated_temperature,
+    fit,
+    hot_vocabulary,
+    initial_parameters,
+    new_state,
+)
+from dataplane.training.generate import MAX_PROMPT_TOKENS, generate_shards
+from dataplane.training.prompts import Exclusion, Prompt, read_prompts, select
+from dataplane.training.replay_set import write_replay_set
+from dataplane.training.tables import target_tables
+
+REPLAY_SEQUENCES = 48
+EVALUATED_PROMPTS = 6  # of each category
+EVALUATED_TOKENS = 128
+HELDOUT_SHARDS = ("part0-0000.safetensors", "part2-0000.safetensors")  # never trained on
+
+
+def drafter_config(model: LlamaModel, draft_vocab_size: int) -> EagleConfig:
+    """A drafter as wide as its target, one layer deep."""
+    config = model.config
+    return EagleConfig(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        target_vocab_size=config.vocab_size,
+        draft_vocab_size=min(draft_vocab_size, config.vocab_size),
+        feature_layers=tuple(model.feature_layers),
+        rms_norm_eps=config.rms_norm_eps,
+        rope_theta=config.rope_theta,
+        max_position_embeddings=config.max_context,
+    )
+
+
+def chosen_prompts(options: argparse.Namespace) -> list[Prompt]:
+    """Prompts of `--prompts`, without those that repeat one of `--exclude`, in an order that the seed decides."""
+    exclusion = Exclusion(prompt for path in options.exclude for prompt in read_prompts(path))
+    return select((prompt for path in options.prompts for prompt in read_prompts(path)), exclusion, options.seed)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Fit (or go on fitting) the run in `options.run`."""
+    options.run.mkdir(parents=True, exist_ok=True)
+    target = target_tables(options.target)
+    config = drafter_config(LlamaModel.load(options.target), options.vocabulary)
+    chosen = options.run / "hot.json"
+    if not chosen.exists():
+        tokenizer = Tokenizer.load(options.target)
+        prompts = (tokenizer.encode(prompt.turns[0]) for prompt in chosen_prompts(options))
+        hot, coverage = hot_vocabulary(options.data, prompts, config.draft_vocab_size, config.target_vocab_size)
+        chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
+    hot = torch.tensor(json.loads(chosen.read_text(encoding="utf-8"))["hot"])
+    fit_options = FitOptions(options.seconds, options.steps, options.rate, seed=options.seed, heldout=HELDOUT_SHARDS)
+    state = new_state(initial_parameters(config, target, hot, options.seed), fit_options, options.run / "state.pt")
+    fit(state, config, target, hot, options.data, options.run, fit_options)
+    plot_curve(state.curve, options.run / "curve.png")
+
+
+def generate(options: argparse.Namespace) -> None:
+    """Let the target answer the chosen prompts."""
+    tokenizer = Tokenizer.load(options.target)
+    prompts = chosen_prompts(options)
+    print(f"{len(prompts)} prompts", flush=True)
+    model = LlamaModel.load(options.target)
+    generate_shards(model, tokenizer, prompts, options.out, num_tokens=options.tokens, seed=options.seed)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Calibrate the averaged weights of a run on the held-out shards and write the checkpoint folder."""
+    saved = torch.load(options.run / "state.pt", weights_only=True)
+    hot_file = json.loads((options.run / "hot.json").read_text(encoding="utf-8"))
+    hot = torch.tensor(hot_file["hot"])
+    target = target_tables(options.target)
+    config = drafter_config(LlamaModel.load(options.target), len(hot))
+    heldout = [
+        example for path in shard_paths(options.data) if path.name in HELDOUT_SHARDS for example in read_shard(path)
+    ]
+    parameters = {name: value.to(torch.bfloat16) for name, value in saved["averaged"].items()}
+    shares, evidence = acceptance_by_position(
+        parameters, config, target, hot, [example for example in heldout if example.temperature == 0], 8
+    )
+    temperature = calibrated_temperature(evidence)
+    config = EagleConfig.from_json({**config.to_json(), "confidence_temperature": round(temperature, 3)})
+    digest = save_checkpoint(options.out, config, {**parameters, **vocabulary_maps(hot, config.target_vocab_size)})
+    last_shard = [path for path in shard_paths(options.data) if path.name not in HELDOUT_SHARDS][-1]
+    generic = [example for path in (shard_paths(options.data)[1], last_shard) for example in read_shard(path)[::7]]
+    write_replay_set(options.out, generic[:REPLAY_SEQUENCES])
+    counts = shard_counts([path for path in shard_paths(options.data) if path.name not in HELDOUT_SHARDS])
+    report = {
+        "sha256": digest,
+        "hot_vocabulary_coverage": hot_file["coverage"],
+        "confidence_temperature": temperature,
+        "heldout_acceptance_by_position": shares,
+        "heldout_acceptance_length": 1 + sum(shares),
+        "seconds": saved["seconds"],
+        "num_batches": saved["num_batches"],
+        "train": counts,
+    }
+    print(json.dumps(report, indent=2))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Acceptance length per category, answering greedily through the serving step with `LOOKAHEAD` drafts a step."""
+    model = LlamaModel.load(options.target)
+    tokenizer = Tokenizer.load(options.target)
+    categories: dict[str, list[Request]] = {}
+    for path in options.prompts:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            item = json.loads(line)
+            text = item["turns"][0] if "turns" in item else item["prompt"]
+            ids = tokenizer.apply_chat_template([{"role": "user", "content": text}])
+            chosen = categories.setdefault(f"{path.parent.name}/{item.get('category', '')}", [])
+            if len(chosen) < options.per_category and len(ids) <= MAX_PROMPT_TOKENS:
+                chosen.append(Request(tuple(ids), EVALUATED_TOKENS))
+    if options.data is not None:
+        heldout = [e for path in shard_paths(options.data) if path.name in HELDOUT_SHARDS for e in read_shard(path)]
+        step = max(1, len(heldout) // (2 * options.per_category))
+        categories["held-out broad prompts"] = [
+            Request(tuple(e.tokens[: e.num_prompt_tokens].tolist()), EVALUATED_TOKENS) for e in heldout[::step]
+        ]
+    arms = {"adaptive": options.delta} if options.delta else {}
+    total: dict[str, list[int]] = {}
+    for name, requests in sorted(categories.items()):
+        if not requests:
+            continue
+        for arm, result in replay(model, options.checkpoint, requests, arms).arms.items():
+            steps, tokens = total.setdefault(arm, [0, 0])
+            total[arm] = [steps + result.steps, tokens + result.tokens]
+            print(f"{name:40s} {arm:9s} {result.acceptance_length:.2f}  ({len(requests)} prompts)", flush=True)
+    for arm, (steps, tokens) in total.items():
+        print(f"{'all':40s} {arm:9s} {tokens / steps:.2f}")
+
+
+def plot_curve(curve: list[dict[str, float]], path: Path) -> None:
+    """Learning curve as a picture, if matplotlib is installed."""
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        print("matplotlib is not installed: no plot", file=sys.stderr)
+        return
+    figure, left = pyplot.subplots(figsize=(7, 4))
+    minutes = [point["seconds"] / 60 for point in curve]
+    left.plot(minutes, [point["loss"] for point in curve], color="tab:gray", label="training loss")
+    left.set_xlabel("minutes")
+    left.set_ylabel("cross-entropy")
+    right = left.twinx()
+    right.plot(minutes, [point["acceptance_length"] for point in curve], color="tab:blue", label="acceptance length")
+    right.set_ylabel("held-out acceptance length, 4 drafts")
+    figure.legend(loc="upper center", ncols=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def main(arguments: list[str]) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m dataplane.training.static")
+    commands = parser.add_subparsers(dest="command", required=True)
+    named = {
+        name: commands.add_parser(name, help=function.__doc__)
+        for name, function in (("generate", generate), ("train", train), ("export", export), ("evaluate", evaluate))
+    }
+    for name, command in named.items():
+        command.add_argument("--target", type=Path, required=True, help="folder of the target model")
+        command.add_argument("--threads", type=int, default=1)
+        if name in ("generate", "train", "evaluate"):
+            command.add_argument("--prompts", type=Path, nargs="+", required=name == "generate", default=[])
+        if name in ("generate", "train"):
+            command.add_argument("--exclude", type=Path, nargs="*", default=[], help="prompts of benchmarks")
+            command.add_argument("--seed", type=int, default=0)
+        if name in ("train", "export", "evaluate"):
+            command.add_argument("--data", type=Path, required=name != "evaluate", help="folder of the shards")
+        if name in ("train", "export"):
+            command.add_argument("--run", type=Path, required=True, help="folder of the training state")
+        if name in ("generate", "export"):
+            command.add_argument("--out", type=Path, required=True)
+    named["generate"].add_argument("--tokens", type=int, default=300_000)
+    named["train"].add_argument("--seconds", type=float, default=2400)
+    named["train"].add_argument("--steps", type=int, default=3, help="draft steps that are unrolled")
+    named["train"].add_argument("--rate", type=float, default=1.5e-3)
+    named["train"].add_argument("--vocabulary", type=int, default=8192)
+    named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
+    named["evaluate"].add_argument("--delta", type=Path)
+    named["evaluate"].add_argument("--per-category", type=int, default=EVALUATED_PROMPTS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    {"generate": generate, "train": train, "export": export, "evaluate": evaluate}[options.command](options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
