@@ -13,6 +13,7 @@ _SECONDS_PER_ROW = 0.0006
 _SECONDS_PER_DRAFT = 0.0015
 
 _SHAPE_RATE = 0.02  # how fast one (batch, rows) cell follows what is measured
+_DRAFT_RATE = 0.05  # the same for the drafting, which is measured in fewer steps
 _SCALE_RATE = 0.1  # how fast the common factor (a busy machine, long contexts) does
 _OUTLIER = 2.0  # a single measurement counts at most this many times the expectation
 
@@ -67,11 +68,8 @@ class LatencyTable:
             curves[-1] += slope * np.maximum(beyond, 0)
         swept = swept[: len(curves)]
         self._score = np.maximum.accumulate(_between(swept, np.array(curves), self.max_batch), axis=1).tolist()
-        if measure_draft is not None:
-            per_step = []
-            for batch in swept:
-                short, long = (min(measure_draft(batch, lookahead) for _ in range(repeats)) for lookahead in (1, 5))
-                per_step.append(max(1e-6, (long - short) / 4, long / 5 * 0.5))
+        if measure_draft is not None:  # one token: a longer draft may end early, when the drafter loses confidence
+            per_step = [min(measure_draft(batch, 1) for _ in range(repeats + 1)) for batch in swept]
             self._draft = _between(swept, np.array(per_step)[:, None], self.max_batch)[:, 0].tolist()
         self.scale = 1.0
 
@@ -107,7 +105,7 @@ class LatencyTable:
         if draft_steps and draft > 0:
             expected = self.draft_seconds(drafting) * draft_steps * self.scale
             ratio = min(max(draft / expected, 1 / _OUTLIER), _OUTLIER)
-            self._draft[drafting] *= 1 + _SHAPE_RATE * (ratio - 1)
+            self._draft[drafting] *= 1 + _DRAFT_RATE * (ratio - 1)
         self._overhead += _SHAPE_RATE * (min(overhead / self.scale, _OUTLIER * self._overhead + 1e-5) - self._overhead)
 
 

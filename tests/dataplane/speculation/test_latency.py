@@ -59,8 +59,8 @@ def test_a_slow_machine_is_not_swept_for_ever() -> None:
     assert table.score_seconds(4, 4) == pytest.approx(3.0)
 
 
-def test_a_draft_step_costs_what_one_more_token_costs() -> None:
-    assert swept().draft_seconds(1) == pytest.approx(0.001)
+def test_a_draft_step_costs_what_a_draft_of_one_token_costs() -> None:
+    assert swept().draft_seconds(1) == pytest.approx(0.0012)
 
 
 def test_a_busy_machine_changes_the_scale_and_not_the_shape() -> None:
