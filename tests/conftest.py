@@ -42,6 +42,7 @@ os.environ.update(
     SLIPSTREAM_SIGNING_KEY_ID="test",
     SLIPSTREAM_NODE_TOKEN="a registration token for tests only",
     SLIPSTREAM_PUBLIC_INFERENCE_URL="http://127.0.0.1:9",
+    SLIPSTREAM_LOG_LEVEL="WARNING",
 )
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "2")

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # A small learning loop: the gate lets every trained version pass (its judgement has tests of its own).
 SETTINGS = {
-    "SLIPSTREAM_TRAINING_MIN_RECORDS": "12",
+    "SLIPSTREAM_TRAINING_MIN_RECORDS": "16",
     "SLIPSTREAM_TRAINING_MAX_RECORDS": "24",
     "SLIPSTREAM_TRAINING_HELDOUT_RECORDS": "4",
     "SLIPSTREAM_TRAINING_MAX_SECONDS": "30",
@@ -132,4 +132,4 @@ def eventually(probe: Callable[[], T | None], *, seconds: float, what: str) -> T
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.25)
+        time.sleep(0.5)

@@ -17,19 +17,8 @@ from tests.e2e.running import Running, eventually
 pytestmark = [pytest.mark.crash, pytest.mark.real_model]
 
 _CITIES = (
-    "Paris",
-    "Rome",
-    "Oslo",
-    "Cairo",
-    "Lima",
-    "Delhi",
-    "Tokyo",
-    "Quito",
-    "Riga",
-    "Bern",
-    "Accra",
-    "Hanoi",
-    "Doha",
+    *("Paris", "Rome", "Oslo", "Cairo", "Lima", "Delhi", "Tokyo", "Quito", "Riga", "Bern", "Accra", "Hanoi", "Doha"),
+    *("Athens", "Dublin", "Prague", "Sofia", "Minsk"),
 )
 _FINAL = {"succeeded", "rejected", "skipped", "failed", "cancelled"}
 
@@ -132,7 +121,7 @@ def test_usage_times_price_equals_the_statement_to_the_last_digit(service: Runni
 def _ask(service: Running, city: str, *, speculation: dict[str, Any] | None = None) -> Any:
     """One request of a tenant with a habit: always the same form of answer."""
     prompt = f'Fill in this form about {city}: {{"city": "{city}", "country": "", "continent": "", "language": ""}}'
-    return service.ask(prompt, max_tokens=32, extra_body={"speculation": speculation} if speculation else None)
+    return service.ask(prompt, max_tokens=48, extra_body={"speculation": speculation} if speculation else None)
 
 
 def _project(service: Running) -> dict[str, Any]:
