@@ -63,7 +63,7 @@ class Running:
             base_url=self.options.inference_url,
             api_key=key or str(self.demo["api_key"]),
             max_retries=0,
-            timeout=120.0,
+            timeout=300.0,
             http_client=httpx.Client(trust_env=False),
         )
 
@@ -96,7 +96,7 @@ class Running:
 
     def start(self, name: str) -> None:
         self.supervisor.start_one(name)
-        self.supervisor.wait_for(name, timeout_seconds=120.0)
+        self.supervisor.wait_for(name, timeout_seconds=300.0)
 
 
 def clean_environment() -> dict[str, str]:
@@ -116,7 +116,7 @@ def running(folder: Path) -> Iterator[Running]:
         services.check()
         supervisor = Supervisor(services.all())
         try:
-            supervisor.start()
+            supervisor.start(timeout_seconds=600)
             yield Running(supervisor, services, state, options, remember_demo(state))
         finally:
             supervisor.stop()

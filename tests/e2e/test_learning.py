@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.running import Running, eventually
 
-pytestmark = [pytest.mark.crash, pytest.mark.real_model]
+pytestmark = [pytest.mark.crash, pytest.mark.real_model, pytest.mark.timeout(900)]
 
 _CITIES = (
     *("Paris", "Rome", "Oslo", "Cairo", "Lima", "Delhi", "Tokyo", "Quito", "Riga", "Bern", "Accra", "Hanoi", "Doha"),
@@ -56,10 +56,10 @@ def test_a_killed_worker_loses_no_run(service: Running) -> None:
         speculator = api.get("/speculators").json()["data"][0]
         run = _ok(api.post("/training-runs", json={"speculator_id": speculator["id"]}))
         state = lambda: _ok(api.get(f"/training-runs/{run['id']}"))  # noqa: E731
-        eventually(lambda: state()["state"] in {"running", "evaluating"}, seconds=60, what="the run runs")
+        eventually(lambda: state()["state"] in {"running", "evaluating"}, seconds=200, what="the run runs")
         service.kill("trainer")
         service.start("trainer")
-        eventually(lambda: state()["state"] in _FINAL, seconds=180, what="the run ends")
+        eventually(lambda: state()["state"] in _FINAL, seconds=400, what="the run ends")
         final = state()
     assert final["attempts"] >= 2
     assert final["state"] == "succeeded", final["state_reason"]
@@ -83,7 +83,7 @@ def test_a_tampered_artifact_is_refused_the_old_one_stays_and_operators_see_it(s
             loaded = [row for node in _operator_nodes(service) for row in node["loaded"]]
             return next((row for row in loaded if row["state"] == "refused"), None)
 
-        refused = eventually(refusal, seconds=40, what="the operator sees the refusal")
+        refused = eventually(refusal, seconds=120, what="the operator sees the refusal")
         assert refused["speculator_version_id"] == oldest["id"]
         assert refused["reason"]
     response = _ask(service, "Lisbon", speculation={"mode": "adaptive"})
@@ -92,7 +92,7 @@ def test_a_tampered_artifact_is_refused_the_old_one_stays_and_operators_see_it(s
 
 def test_usage_times_price_equals_the_statement_to_the_last_digit(service: Running) -> None:
     _ask(service, "Vienna")
-    eventually(lambda: service.usage_by_request(), seconds=30, what="usage")
+    eventually(lambda: service.usage_by_request(), seconds=90, what="usage")
     with service.management() as api:
         statement = _ok(api.get("/statements"))
         text = api.get("/statements", params={"format": "csv"}).text
@@ -143,7 +143,7 @@ def _learn(service: Running) -> dict[str, Any]:
             _ok(api.put(f"/projects/{_project(service)['id']}/traffic-policy", json=policy))
             eventually(
                 lambda: _ask(service, "Cork").headers["x-slipstream-retention"] == "training",
-                seconds=20,
+                seconds=90,
                 what="the consent reaches the node",
             )
             for city in _CITIES:
@@ -153,7 +153,7 @@ def _learn(service: Running) -> dict[str, Any]:
                 runs = _ok(api.get("/training-runs"))["data"]
                 return next((row for row in runs if row["state"] in _FINAL), None)
 
-            ended = eventually(run, seconds=180, what="a training run ends")
+            ended = eventually(run, seconds=400, what="a training run ends")
             assert ended["state"] == "succeeded", ended["state_reason"]
         oldest = min(versions(), key=lambda version: version["number"])
         if oldest["state"] == "active":
@@ -162,7 +162,7 @@ def _learn(service: Running) -> dict[str, Any]:
                 metrics = _ask(service, "Ghent", speculation={"mode": "adaptive"}).parse().metrics
                 return bool(metrics["speculative_decoding"]["speculator_version"] == oldest["id"])
 
-            eventually(loaded, seconds=40, what="the node swaps")
+            eventually(loaded, seconds=120, what="the node swaps")
         return oldest
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.running import Running, eventually
 
-pytestmark = [pytest.mark.crash, pytest.mark.real_model]
+pytestmark = [pytest.mark.crash, pytest.mark.real_model, pytest.mark.timeout(900)]
 
 
 def test_the_official_client_gets_an_answer_and_its_usage_reaches_postgres_once(service: Running) -> None:
@@ -21,7 +21,7 @@ def test_the_official_client_gets_an_answer_and_its_usage_reaches_postgres_once(
     answer = response.parse()
     assert answer.choices[0].message.content
     events = eventually(
-        lambda: service.usage_by_request().get(response.headers["x-request-id"]), seconds=20, what="the usage event"
+        lambda: service.usage_by_request().get(response.headers["x-request-id"]), seconds=90, what="the usage event"
     )
     assert len(events) == 1
     assert events[0]["completion_tokens"] == answer.usage.completion_tokens
@@ -41,7 +41,7 @@ def test_a_node_serves_without_the_control_plane_also_after_its_own_restart(serv
     for response in (before, after):
         events = eventually(
             lambda response=response: service.usage_by_request().get(response.headers["x-request-id"]),
-            seconds=30,
+            seconds=90,
             what="usage of the time without a control plane",
         )
         assert len(events) == 1
@@ -78,18 +78,18 @@ def test_a_node_killed_in_mid_stream_loses_and_doubles_no_finished_request(servi
     threads.append(threading.Thread(target=stream))
     for thread in threads:
         thread.start()
-    assert streaming.wait(60)
-    deadline = time.monotonic() + 60
+    assert streaming.wait(120)
+    deadline = time.monotonic() + 180
     while len(finished) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     service.kill("node")
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
     service.start("node")
     assert len(finished) >= 4
 
     eventually(
-        lambda: finished.keys() <= service.usage_by_request().keys(), seconds=30, what="usage of every finished request"
+        lambda: finished.keys() <= service.usage_by_request().keys(), seconds=90, what="usage of every finished request"
     )
     time.sleep(3)  # whatever else the new process may send
     events = service.usage_by_request()
@@ -113,7 +113,7 @@ def test_a_key_opens_its_own_project_only(service: Running) -> None:
             except openai.AuthenticationError:
                 return []  # the node has not polled yet
 
-        assert eventually(models, seconds=20, what="the new key on the node") == ["neighbours-own"]
+        assert eventually(models, seconds=90, what="the new key on the node") == ["neighbours-own"]
         errors = []
         for model in (str(service.demo["endpoint"]), "absent"):
             with pytest.raises(openai.NotFoundError) as refusal:

@@ -47,6 +47,7 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.crash
 @pytest.mark.real_model
+@pytest.mark.timeout(900)
 def test_state_survives_a_killed_run_and_ctrl_c_leaves_no_process(tmp_path: Path, real_model: Path) -> None:
     ports = free_ports(2)
     with _up(tmp_path, *ports) as first:
@@ -58,7 +59,7 @@ def test_state_survives_a_killed_run_and_ctrl_c_leaves_no_process(tmp_path: Path
         assert len(_processes_of(tmp_path)) > 5
         first.kill()
         first.wait()
-    eventually(lambda: not _processes_of(tmp_path), seconds=30, what="the children of a killed run end")
+    eventually(lambda: not _processes_of(tmp_path), seconds=60, what="the children of a killed run end")
 
     with _up(tmp_path, *ports) as second:
         assert key[1] in _until_running(second), "the demo's key survives"
@@ -67,7 +68,7 @@ def test_state_survives_a_killed_run_and_ctrl_c_leaves_no_process(tmp_path: Path
         )
         assert [model["id"] for model in models.json()["data"]] == ["assistant"]
         second.send_signal(signal.SIGINT)
-        assert second.wait(60) == 0
+        assert second.wait(120) == 0
     assert _processes_of(tmp_path) == []
 
 
