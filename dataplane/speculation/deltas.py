@@ -85,10 +85,14 @@ class DeltaRegistry:
             with self._lock:
                 self._running, self._next = self._next, None
 
-    def prepared(self) -> list[tuple[str, Delta]]:
-        """What the next `swap_if_ready` brings."""
+    def fresh(self) -> list[tuple[Desired, Delta]]:
+        """What the next `swap_if_ready` brings that does not run yet."""
         with self._lock:
-            return [(endpoint_id, delta) for endpoint_id, (_, delta) in (self._next or {}).items()]
+            return [
+                entry
+                for endpoint_id, entry in (self._next or {}).items()
+                if self._running.get(endpoint_id) is not entry
+            ]
 
     def of(self, endpoint_id: str) -> Delta | None:
         """The endpoint's delta, if it is resident; counts as a use."""

@@ -73,10 +73,9 @@ class DrafterSet:
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
         """Load what the endpoints should run, off the hot path (any thread). Returns the state of every version."""
         report = self.deltas.refresh(desired)
-        for endpoint_id, delta in self.deltas.prepared():
-            project_id = desired[endpoint_id].project_id
-            if delta.memory and not self.memory.bytes_of(project_id):  # a cold memory, as after a restart
-                self._seeds.append((project_id, self.memory.table_of(delta.memory)))
+        for want, delta in self.deltas.fresh():
+            if delta.memory and not self.memory.bytes_of(want.project_id):  # a cold memory, as after a restart
+                self._seeds.append((want.project_id, self.memory.table_of(delta.memory)))
         return report
 
     def swap_if_ready(self) -> None:

@@ -101,11 +101,16 @@ class TenantMemory:
     max_bytes: int = 512 << 20
     request_bytes: int = 160 << 10
     _projects: dict[str, ContextTable] = field(default_factory=dict)  # least recently used first
+    _seeds: dict[str, ContextTable] = field(default_factory=dict)  # by project, oldest first
     _requests: dict[int, _Request] = field(default_factory=dict)  # by slot
 
     @property
     def num_bytes(self) -> int:
-        tables = [*self._projects.values(), *(request.table for request in self._requests.values())]
+        tables = [
+            *self._projects.values(),
+            *self._seeds.values(),
+            *(request.table for request in self._requests.values()),
+        ]
         return sum(table.num_bytes for table in tables)
 
     def bytes_of(self, project_id: str) -> int:
@@ -151,14 +156,14 @@ class TenantMemory:
         return table
 
     def adopt(self, project_id: str, table: ContextTable) -> None:
-        """Start the project's memory from `table`, unless it has learned something by itself."""
+        """Start the project's memory from `table` once one of its requests may be remembered, and not before."""
         if project_id not in self._projects:
-            self._make_room()
-            self._projects[project_id] = table
+            self._seeds[project_id] = table
 
     def purge(self, project_id: str) -> None:
         """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""
         self._projects.pop(project_id, None)
+        self._seeds.pop(project_id, None)
         for request in self._requests.values():
             if request.project_id == project_id:
                 request.remember = False
@@ -184,16 +189,16 @@ class TenantMemory:
         return request
 
     def _project(self, project_id: str) -> ContextTable:
-        table = self._projects.pop(project_id, None)
+        table = self._projects.pop(project_id, None) or self._seeds.pop(project_id, None)
         if table is None:
-            self._make_room()
+            while (len(self._projects) + len(self._seeds) + 1) * self.project_bytes > self.max_bytes:
+                oldest = self._seeds or self._projects
+                if not oldest:
+                    break
+                del oldest[next(iter(oldest))]
             table = ContextTable(self.project_bytes)
         self._projects[project_id] = table
         return table
-
-    def _make_room(self) -> None:
-        while self._projects and (len(self._projects) + 1) * self.project_bytes > self.max_bytes:
-            del self._projects[next(iter(self._projects))]
 
 
 def _likeliest(

@@ -145,12 +145,23 @@ def test_all_projects_together_stay_within_the_quota_and_the_least_recently_used
     assert recalled(memory, "prj_a", CANARY[:4])
 
 
-def test_a_cold_memory_adopts_texts_and_a_warm_one_keeps_its_own() -> None:
+def test_a_cold_memory_starts_from_what_it_is_given_and_a_warm_one_keeps_its_own() -> None:
     memory = TenantMemory()
     memory.adopt("prj_a", memory.table_of([CANARY]))
+    serve(memory, "prj_a", [90])
     assert recalled(memory, "prj_a", CANARY[:4]) == CANARY[4:12]
     memory.adopt("prj_a", memory.table_of([[1, 2, 3]]))
     assert recalled(memory, "prj_a", CANARY[:4]) == CANARY[4:12]
+
+
+def test_what_a_memory_is_given_is_not_used_without_consent_nor_after_a_purge() -> None:
+    memory = TenantMemory()
+    memory.adopt("prj_a", memory.table_of([CANARY]))
+    serve(memory, "prj_a", [90], remember=False)
+    assert recalled(memory, "prj_a", CANARY[:4]) == []
+    memory.purge("prj_a")
+    serve(memory, "prj_a", [90])
+    assert recalled(memory, "prj_a", CANARY[:4]) == []
 
 
 def test_drafted_tokens_are_continued() -> None:

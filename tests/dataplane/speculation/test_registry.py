@@ -13,25 +13,32 @@ from tests.dataplane.speculation.test_deltas import desired
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
 
 
+def recalled(drafters: DrafterSet, project_id: str) -> tuple[int, ...]:
+    """What a request of the project is offered once its output has begun."""
+    sequence = FakeSequence([1, 2], project_id=project_id, speculation=SpeculationPolicy(remember=True))
+    sequence.tokens += [40, 41]
+    (candidates,) = drafters.candidates([sequence])
+    drafters.release(sequence)
+    return candidates.memory.tokens
+
+
 def test_a_cold_memory_is_warmed_by_the_version_of_its_own_project(tmp_path: Path) -> None:
     drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=100)
     drafters.refresh(desired(tmp_path, end_a="one"))
     drafters.swap_if_ready()
-    sequence = FakeSequence([1, 40, 41], project_id="prj_end_a")
-    stranger = FakeSequence([1, 40, 41], slot=1, project_id="prj_other")
-    own, other = drafters.candidates([sequence, stranger])
-    assert own.memory.tokens == (42, 43, 44)
-    assert other.memory.tokens == ()
+    assert recalled(drafters, "prj_end_a") == (42, 43, 44)
+    assert recalled(drafters, "prj_other") == ()
 
 
-def test_a_purge_takes_effect_at_the_next_step_boundary(tmp_path: Path) -> None:
+def test_what_was_purged_does_not_come_back_with_the_next_refresh(tmp_path: Path) -> None:
     drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=100)
     drafters.refresh(desired(tmp_path, end_a="one"))
     drafters.swap_if_ready()
     drafters.purge("prj_end_a")
     drafters.swap_if_ready()
-    (candidates,) = drafters.candidates([FakeSequence([1, 40, 41], project_id="prj_end_a")])
-    assert candidates.memory.tokens == ()
+    drafters.refresh(desired(tmp_path, end_a="one", end_b="two"))
+    drafters.swap_if_ready()
+    assert recalled(drafters, "prj_end_a") == ()
 
 
 @pytest.mark.parametrize(
