@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from dataplane.training.unroll import Example
 
 MIN_TRAIN_RECORDS = 8
 MIN_TRAIN_TOKENS = 256
+MAX_SCORED_TOKENS = 120_000  # prompts and outputs of the newest records; bounds memory (5 kB a token) and time
+SCORE_SHARE = 0.35  # of max_seconds: records that were not scored by then are left out
 TRAIN_SHARE = 0.6  # of max_seconds: from then on the held-out replay runs
 REPLAY_SEQUENCES = 24
 
@@ -48,7 +51,8 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
         reason = f"too little traffic: {len(train)} records with {num_tokens} tokens, {need}{skipped}"
         return replace(report, reason=reason)
 
-    examples, judged, generic = _scores(spec, model, train, heldout, progress)
+    score_until = started + SCORE_SHARE * spec.max_seconds
+    examples, judged, generic = _scores(spec, model, train, heldout, progress, score_until)
     target = target_tables(Path(spec.target_path))
     deadline = started + TRAIN_SHARE * spec.max_seconds
     fitted = train_delta(
@@ -62,12 +66,14 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
         incumbent=incumbent,
         report=lambda fraction, loss: progress.show("training", fraction, loss),
     )
+    report = replace(
+        report, num_train_records=len(examples), loss_curve=fitted.loss_curve, train_seconds=fitted.seconds
+    )
     if fitted.num_batches == 0:
-        return replace(report, reason=f"no time to train: preparation took the {spec.max_seconds} seconds")
+        return replace(report, reason=f"no time to train: preparation used up {TRAIN_SHARE:.0%} of max_seconds")
     progress.show("evaluating", 0.0)
     before, _ = calibrate(static, target, incumbent, judged)
     after, temperature = calibrate(static, target, fitted.delta, judged)
-    report = replace(report, loss_curve=fitted.loss_curve, train_seconds=fitted.seconds)
     if after <= before:
         than = "the active version" if incumbent else "the static drafter"
         return replace(report, reason=f"nothing to gain: expected acceptance {after:.3f}, {than} has {before:.3f}")
@@ -88,7 +94,7 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
     return replace(
         report,
         outcome="trained",
-        reason=f"trained on {len(train)} records in {fitted.num_batches} batches{skipped}",
+        reason=f"trained on {len(examples)} records in {fitted.num_batches} batches{skipped}",
         num_heldout_records=len(judgement.arms["static"].per_record_acceptance_length),
         arms=judgement.arms,
         greedy_identical=judgement.greedy_identical,
@@ -108,7 +114,19 @@ def _records(spec: TrainingSpec, vocab_size: int) -> tuple[Records, list[Traffic
         train = [record for record in train if record.record_id not in known]
     else:
         train, heldout = split_heldout(train)
-    return found, train, heldout[-spec.heldout_records :]
+    return found, _newest(train), heldout[-spec.heldout_records :]
+
+
+def _newest(records: Sequence[TrafficRecord]) -> list[TrafficRecord]:
+    """The newest records that together stay within MAX_SCORED_TOKENS, oldest first."""
+    kept: list[TrafficRecord] = []
+    total = 0
+    for record in reversed(records):
+        total += len(record.prompt_tokens) + len(record.output_tokens)
+        if total > MAX_SCORED_TOKENS:
+            break
+        kept.append(record)
+    return kept[::-1]
 
 
 def _scores(
@@ -117,17 +135,19 @@ def _scores(
     train: Sequence[TrafficRecord],
     heldout: Sequence[TrafficRecord],
     progress: Progress,
+    deadline: float,
 ) -> tuple[list[Example], list[Example], list[Example]]:
     """Examples of the records to train on, of the held-out ones, and of generic text."""
     scorer = Scorer(model)
-    examples: dict[int, Example] = {}
-    records = [*train, *heldout]
-    for index, example in score_records(scorer, records):
-        examples[index] = example
-        progress.show("preparing", len(examples) / len(records), message="scoring traffic with the target")
+    judged = dict(score_records(scorer, heldout))
     generic = [
         scorer.score(tokens[:prompt], tokens[prompt:])
         for tokens, prompt in read_replay_set(Path(spec.static_path))[:REPLAY_SEQUENCES]
     ]
-    ordered = [examples[index] for index in range(len(records))]
-    return ordered[: len(train)], ordered[len(train) :], generic
+    examples: dict[int, Example] = {}
+    for index, example in score_records(scorer, train):
+        examples[index] = example
+        progress.show("preparing", len(examples) / len(train), message="scoring traffic with the target")
+        if time.monotonic() > deadline and len(examples) >= MIN_TRAIN_RECORDS:
+            break
+    return [examples[index] for index in sorted(examples)], [judged[index] for index in sorted(judged)], generic

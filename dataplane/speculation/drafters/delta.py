@@ -6,6 +6,7 @@ adapted drafter alike, and the source may change at every step. Low rank: Hu et 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from dataplane.speculation.drafters.checkpoint import (
     ArtifactError,
@@ -69,7 +70,7 @@ def save_delta(path: Path, delta: TenantDelta) -> None:
         "temperature": repr(delta.confidence_temperature),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(_ordered(save(tensors, metadata=metadata)))
     os.replace(partial, path)
 
 
@@ -121,6 +122,18 @@ def newest_sequences(sequences: Sequence[Sequence[int]], limit: int = MAX_MEMORY
             break
         kept.append(tuple(sequence))
     return tuple(reversed(kept))
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library writes them in a random one, which changes the digest.
+
+    Layout: header length (8 bytes, little endian), header (JSON, padded with spaces), tensor data.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"))
+    return content[:8] + text.encode().ljust(end - 8) + content[end:]
 
 
 def _memory_tensors(sequences: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:

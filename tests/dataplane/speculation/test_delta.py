@@ -62,6 +62,13 @@ def test_a_delta_survives_the_round_trip(static: EagleCheckpoint, tmp_path: Path
             assert torch.equal(read, written)
 
 
+def test_equal_deltas_are_equal_files(static: EagleCheckpoint, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for path in paths:
+        save_delta(path, delta_of(static))
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def _not_finite(tensors: Tensors, _: dict[str, str]) -> None:
     tensors["lm_head.lora_B"][0, 0] = float("nan")
 
