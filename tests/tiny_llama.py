@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dataplane.models.llama import LlamaConfig, LlamaModel, _expected_names
+from dataplane.models.llama import LlamaConfig, LlamaModel, tensor_names
 
 TINY = LlamaConfig(
     hidden_size=32,
@@ -33,10 +33,11 @@ def tiny_tensors(
     shapes = {
         "q_proj": (query, hidden), "k_proj": (key_value, hidden), "v_proj": (key_value, hidden),
         "o_proj": (hidden, query), "gate_proj": (inner, hidden), "up_proj": (inner, hidden),
-        "down_proj": (hidden, inner), "embed_tokens": (config.vocab_size, hidden), "lm_head": (config.vocab_size, hidden),
+        "down_proj": (hidden, inner),
+        "embed_tokens": (config.vocab_size, hidden), "lm_head": (config.vocab_size, hidden),
     }  # fmt: skip
     tensors = {}
-    for name in sorted(_expected_names(config)):
+    for name in sorted(tensor_names(config)):
         kind = name.split(".")[-2]
         shape = shapes.get(kind, (hidden,))
         scale, shift = (0.25, 0.0) if kind in shapes else (0.1, 1.0)

@@ -130,7 +130,7 @@ class LlamaModel:
         `feature_layers`: whose outputs (0-based, after both residuals) `forward` returns beside the hidden state;
         the default is EAGLE-3's low, middle and high layer, as in SGLang: 2, L / 2, L - 3.
         """
-        missing = sorted(_expected_names(config) - set(tensors))
+        missing = sorted(tensor_names(config) - set(tensors))
         if missing:
             raise ModelError(f"{len(missing)} tensors are missing, first {missing[0]}")
         self.config = config
@@ -223,7 +223,7 @@ class LlamaModel:
 
 
 def _can_pack() -> bool:
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())  # type: ignore[no-untyped-call]
 
 
 def _weight_files(path: Path) -> list[Path]:
@@ -233,7 +233,8 @@ def _weight_files(path: Path) -> list[Path]:
     return [path / "model.safetensors"]
 
 
-def _expected_names(config: LlamaConfig) -> set[str]:
+def tensor_names(config: LlamaConfig) -> set[str]:
+    """Hugging Face's names of the tensors that a model of this shape has."""
     names = {"model.embed_tokens.weight", "model.norm.weight"} | (set() if config.tied else {"lm_head.weight"})
     parts = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "input_layernorm"]
     parts += ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "post_attention_layernorm"]
@@ -260,9 +261,7 @@ def _rope_tables(
     """cos and signed sin [length, dim]: rotated = x * cos + roll(x, dim / 2) * sin."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
     frequencies = _scaled_frequencies(1.0 / config.rope_theta**exponents, config.rope_scaling)
-    if dtype == torch.float64:
-        frequencies = frequencies.double()
-    angles = torch.outer(torch.arange(length, dtype=frequencies.dtype), frequencies)
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), -1).to(device, dtype), torch.cat((-sin, sin), -1).to(device, dtype)
 
@@ -271,9 +270,10 @@ def _scaled_frequencies(frequencies: torch.Tensor, scaling: Mapping[str, Any] | 
     """Llama 3's stretch: long wavelengths by `factor`, short ones not, a linear blend between."""
     if scaling is None:
         return frequencies
+    factor = float(scaling["factor"])
     if scaling["rope_type"] == "linear":
-        return frequencies / scaling["factor"]
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    turns = scaling["original_max_position_embeddings"] * frequencies / (2 * math.pi)
+        return frequencies / factor
+    low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
+    turns = float(scaling["original_max_position_embeddings"]) * frequencies / (2 * math.pi)
     blend = ((turns - low) / (high - low)).clamp(0, 1)
-    return frequencies * (blend + (1 - blend) / scaling["factor"])
+    return frequencies * (blend + (1 - blend) / factor)

@@ -161,18 +161,32 @@ class EmbeddedEngine:
             except Exception:
                 log.exception("measuring the latency table failed; the controller starts from its defaults")
         ready.set()
-        while self._receive():
-            self.drafters.swap_if_ready()
-            self._scheduler.admit()
-            if (sequence := self._scheduler.next_prefill()) is not None:
-                self._guarded([sequence], self._prefill)
-            if decoding := self._scheduler.decoding():
-                self._guarded(decoding, self._step)
-            if self._scheduler.is_idle:
-                self._scheduler.check_integrity()
-                self.prefixes.check_integrity()
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._finish(sequence, "cancelled")
+        try:
+            while self._receive():
+                self._turn()
+            reason: FinishReason = "cancelled"
+            error = None
+        except Exception as failure:  # a fault of the engine itself: everybody is told, nobody waits for ever
+            log.exception("the engine has died")
+            reason = "error"
+            error = f"the engine has died: {failure}"
+        with self._wake:
+            self._stopping = True
+            left = list(self._sequences.values())
+        for sequence in left:
+            self._finish(sequence, reason, error=error)
+
+    def _turn(self) -> None:
+        """One turn of the loop: at most one chunk of a prompt, and one step of everything that decodes."""
+        self.drafters.swap_if_ready()
+        self._scheduler.admit()
+        if (prefilling := self._scheduler.next_prefill()) is not None:
+            self._guarded([prefilling], self._prefill)
+        if decoding := self._scheduler.decoding():
+            self._guarded(decoding, self._step)
+        if self._scheduler.is_idle:
+            self._scheduler.check_integrity()
+            self.prefixes.check_integrity()
 
     def _receive(self) -> bool:
         """Take in what clients want; sleeps while there is nothing to do. False: stop."""
@@ -185,8 +199,8 @@ class EmbeddedEngine:
         for sequence in inbox:
             self._scheduler.add(sequence)
         for request_id in aborted:
-            if (sequence := self._sequences.get(request_id)) is not None:
-                self._finish(sequence, "cancelled")
+            if request_id in self._sequences:
+                self._finish(self._sequences[request_id], "cancelled")
         return not stopping
 
     def _prefill(self, sequences: list[Sequence]) -> None:

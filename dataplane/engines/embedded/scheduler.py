@@ -41,9 +41,9 @@ class Scheduler:
         """The sequence has ended, wherever it was."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
-            return
-        self.running.remove(sequence)
-        self._cache.free(sequence.slot)
+        elif sequence in self.running:
+            self.running.remove(sequence)
+            self._cache.free(sequence.slot)
 
     def check_integrity(self) -> None:
         self._cache.check_integrity({sequence.slot for sequence in self.running})

@@ -1,0 +1,75 @@
+"""A row's logits are the same bits whatever shares its forward: what makes greedy speculation exactly lossless."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from dataplane.models.attention import Span, plan_attention
+from dataplane.models.generate import prefill
+from dataplane.models.kv_cache import KvCache
+from dataplane.models.llama import LlamaModel
+from tests.tiny_llama import tiny_llama
+
+ROW_COUNTS = [1, 1, 2, 3, 5, 8, 9, 12, 16]
+
+
+def forward(model: LlamaModel, cache: KvCache, items: list[tuple[int, int, list[int]]]) -> list[torch.Tensor]:
+    """Logits of each (slot, start, tokens)."""
+    group_size = model.config.num_heads // model.config.num_kv_heads
+    spans = [Span(slot, start, len(tokens)) for slot, start, tokens in items]
+    plan = plan_attention(spans, cache, group_size=group_size, dtype=model.dtype)
+    hidden, _ = model.forward(torch.tensor([token for item in items for token in item[2]]), plan, cache)
+    return list(model.logits(hidden).split([span.count for span in spans]))
+
+
+def check(model: LlamaModel, *, first: int, last: int, trials: int, seed: int, tolerance: float) -> None:
+    """Walk random texts from position `first` to `last` in random strides and batches; compare with one by one."""
+    choose = random.Random(seed)
+    texts = [[choose.randrange(model.config.vocab_size) for _ in range(last)] for _ in range(2)]
+    expected = []
+    for text in texts:
+        cache = model.new_cache(1, last)
+        slot = cache.allocate()
+        list(prefill(model, cache, slot, text[:first]))
+        rows = [forward(model, cache, [(slot, position, [text[position]])])[0] for position in range(first, last)]
+        expected.append(torch.cat(rows))
+    for _ in range(trials):
+        cache = model.new_cache(choose.choice([1, 2, 4, 6]), last)
+        slots = [cache.allocate() for _ in range(cache.num_slots)]
+        which = [choose.randrange(len(texts)) for _ in slots]
+        choose.shuffle(slots)
+        for slot, text in zip(slots, which, strict=True):
+            list(prefill(model, cache, slot, texts[text][:first]))
+        positions = [first] * len(slots)
+        while min(positions) < last:
+            active = [i for i, position in enumerate(positions) if position < last and choose.random() < 0.8]
+            strides = [choose.choice(ROW_COUNTS) for _ in active]
+            items = [
+                (slots[i], positions[i], texts[which[i]][positions[i] : positions[i] + stride])
+                for i, stride in zip(active, strides, strict=True)
+            ]
+            results = forward(model, cache, items) if items else []
+            for i, (_, start, tokens), logits in zip(active, items, results, strict=True):
+                reference = expected[which[i]][start - first : start - first + len(tokens)]
+                if tolerance:
+                    torch.testing.assert_close(logits, reference, rtol=tolerance, atol=tolerance)
+                else:
+                    assert torch.equal(logits, reference), f"rows {start}..{start + len(tokens)} of {items}"
+                positions[i] += choose.randrange(1, len(tokens) + 1)  # the rest was rejected
+
+
+def test_the_tiny_model_does_not_depend_on_the_batch() -> None:
+    check(tiny_llama(), first=117, last=140, trials=3, seed=0, tolerance=1e-9)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(("first", "trials"), [(3, 3), (116, 4), (500, 1)])  # 128 and 512 are borders of key blocks
+def test_the_real_model_is_bit_identical_at_any_lookahead_and_batch(real_model: Path, first: int, trials: int) -> None:
+    model = LlamaModel.load(real_model, max_context=1024)
+    if not model.head.packed:
+        pytest.fail("this machine has no bf16 kernels: bit-exactness is unproven here")
+    check(model, first=first, last=first + 24, trials=trials, seed=first, tolerance=0.0)
