@@ -25,6 +25,7 @@ _UNSUPPORTED = frozenset((
 ))
 # fmt: on
 _MAX_SEED = (1 << 63) - 1
+_MIN_TEMPERATURE = 1e-5
 
 # A prompt of the completions API: text, or token ids.
 Prompt = str | tuple[int, ...]
@@ -153,7 +154,7 @@ class _Request(_Body):
         """The sampling parameters of the first choice; without a seed, a fresh random one."""
         seed = secrets.randbits(63) if self.seed is None else self.seed & _MAX_SEED
         return SamplingParams(
-            temperature=1.0 if self.temperature is None else self.temperature,
+            temperature=_sensible(1.0 if self.temperature is None else self.temperature),
             top_k=max(self.top_k or 0, 0),
             top_p=1.0 if self.top_p is None else self.top_p,
             min_p=self.min_p or 0.0,
@@ -231,6 +232,11 @@ def parse_request(cls: type[Request], body: bytes) -> Request:
         return cls.model_validate(known)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def _sensible(temperature: float) -> float:
+    """Next to nothing is greedy decoding, as in vLLM: a logit divided by it has no floating-point value."""
+    return temperature if temperature >= _MIN_TEMPERATURE else 0.0
 
 
 def _field_error(field: str, problem: str) -> pydantic_core.PydanticCustomError:

@@ -104,6 +104,11 @@ def test_text_parts_are_joined_and_a_response_message_can_be_sent_back() -> None
     ]
 
 
+@pytest.mark.parametrize(("asked", "used"), [(5e-324, 0.0), (1e-46, 0.0), (9e-6, 0.0), (1e-5, 1e-5), (0.7, 0.7)])
+def test_a_temperature_of_next_to_nothing_is_greedy(asked: float, used: float) -> None:
+    assert chat(temperature=asked).sampling(300).temperature == used
+
+
 def test_a_seed_is_kept_and_its_absence_is_a_fresh_one() -> None:
     assert chat(seed=7).sampling(10).seed == 7
     assert 0 <= chat(seed=-1).sampling(10).seed < 2**63
