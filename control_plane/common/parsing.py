@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from control_plane.common.ids import InvalidId, decode
+
+# Far more than any body needs, and far less than what is left of the stack wherever a body is read again.
+MAX_DEPTH = 64
 
 
 class FirstRenderer(BaseContentNegotiation):
@@ -32,7 +36,7 @@ class StrictJSONParser(JSONParser):
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:
             value = json.loads(stream.read().decode("utf-8"), **_STRICT)
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            _check(value)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {str(error)[:200]}") from error
         return value
@@ -42,9 +46,26 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice in one object")
-    if any(isinstance(value, str) and "\x00" in value for value in found.values()):
-        raise ValueError("a string contains a NUL character")
     return found
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for what JSON can say and the database can't store."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("a string contains a NUL character")
+        value.encode("utf-8")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is too large")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check(name, depth + 1)
+            _check(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
 
 
 def _no_constant(name: str) -> None:
