@@ -52,7 +52,8 @@ class ApiView(APIView):
         super().initial(request, *arguments, **options)
         self._seen_before = narrow(self.principal.organization_ids)
         method = (request.method or "").lower()
-        self.query = read_query(self.queries.get(method, NoQuery), request)
+        read_as = "get" if method == "head" else method
+        self.query = read_query(self.queries.get(read_as, NoQuery), request)
         if method == "post":
             self._ticket = idempotency.begin(request, self.principal.actor)
             if self._ticket is not None and self._ticket.replay is not None:
