@@ -99,6 +99,8 @@ def page(
             project: Project | None
             organization: Organization | None
             try:
+                if "\x00" in "".join(map(str, request.POST.values())):  # PostgreSQL has no such string
+                    raise NotFound
                 if project_id is not None:
                     project = tenants.project(principal, project_id)
                     request.session["project"] = project.id

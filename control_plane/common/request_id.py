@@ -17,6 +17,7 @@ class RequestIdMiddleware:
         request.request_id = new_id("req")  # type: ignore[attr-defined]
         if "\x00" in request.path:  # PostgreSQL has no such string: nothing of that name can exist
             request.path_info = "/not-found"
+        request.COOKIES = {name: value for name, value in request.COOKIES.items() if "\x00" not in value}
         response = self.get_response(request)
         response["x-request-id"] = request.request_id  # type: ignore[attr-defined]
         return response

@@ -192,3 +192,18 @@ def test_signing_in_and_out(alice: Tenant) -> None:
     assert client.get("/").headers["Location"].endswith(alice.project.id)
     client.post("/sign-out")
     assert client.get("/").headers["Location"].startswith("/sign-in")
+
+
+def test_a_form_with_a_nul_character_is_refused(alice: Tenant) -> None:
+    client = signed_in(alice)
+
+    assert client.post(f"/projects/{alice.project.id}/keys", {"name": "a\x00b"}).status_code == 404
+    form = {"name": "new", "model": "a\x00b", "speculation_mode": "off"}
+    assert client.post(f"/projects/{alice.project.id}/endpoints", form).status_code == 404
+
+
+@pytest.mark.parametrize("before", ["²", "9" * 50, "9" * 5000, "-1", ""])
+def test_an_unreadable_place_in_the_audit_log_shows_its_newest_events(alice: Tenant, before: str) -> None:
+    answer = signed_in(alice).get(f"/organizations/{alice.organization.id}/audit", {"before": before})
+
+    assert answer.status_code == 200

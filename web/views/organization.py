@@ -31,7 +31,7 @@ def audit(page: Page) -> HttpResponse:
     assert page.organization is not None
     rows = AuditEvent.objects.filter(organization=page.organization).order_by("-number")
     before = page.request.GET.get("before", "")
-    if before.isdigit():
+    if before.isdecimal() and len(before) < 19:
         rows = rows.filter(number__lt=int(before))
     events = list(rows[:PAGE])
     older = events[-1].number if len(events) == PAGE and events[-1].number > 1 else None
