@@ -22,6 +22,8 @@ from dataplane import contracts
 
 logger = logging.getLogger(__name__)
 
+_COUNTS = ("applied_generation", "running_requests", "waiting_requests", "usage_spooled", "traffic_dropped")
+
 
 def credential_digest(credential: str) -> str:
     return key_format.digest(credential, settings.SLIPSTREAM_KEY_PEPPER)
@@ -67,6 +69,7 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
     """A heartbeat. A report of an earlier boot is refused (Conflict); windows are stored once."""
     if status.node_id != node.id:
         raise Invalid("The status is another node's.", pointer="/node_id")
+    _check(status)
     node = Node.objects.select_for_update().get(pk=node.pk)
     before = node.state, node.applied_generation, node.boot_id
     refused = _new_refusals(node, status)
@@ -88,6 +91,15 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
     _announce(node, refused)
     if before != (node.state, node.applied_generation, node.boot_id):
         reconcile(node.model)
+
+
+def _check(status: contracts.NodeStatus) -> None:
+    """Raises Invalid for values of the right type that make no sense."""
+    if not 1 <= len(status.boot_id) <= 64:
+        raise Invalid("boot_id is a string of 1 to 64 characters.", pointer="/boot_id")
+    for name in _COUNTS:
+        if not 0 <= getattr(status, name) < 2**31:
+            raise Invalid(f"{name} is out of range.", pointer=f"/{name}")
 
 
 def _fence(node: Node, boot_id: str) -> None:

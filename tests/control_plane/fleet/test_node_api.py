@@ -204,3 +204,22 @@ def test_a_status_of_another_form_is_refused_by_name(db: None) -> None:
 def test_health_needs_no_credentials(db: None) -> None:
     assert Client().get("/healthz").status_code == 200
     assert Client().get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("running_requests", -1),
+        ("waiting_requests", 2**31),
+        ("usage_spooled", 10**30),
+        ("traffic_dropped", -1),
+        ("applied_generation", 2**63),
+        ("boot_id", ""),
+        ("boot_id", "x" * 65),
+    ],
+)
+def test_a_status_that_makes_no_sense_is_refused_by_name(alice: Tenant, name: str, value: Any) -> None:
+    answer = FakeNode().heartbeat(**{"applied" if name == "applied_generation" else name: value})
+
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["errors"][0]["pointer"] == f"/{name}"
