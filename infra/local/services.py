@@ -179,7 +179,8 @@ class LocalServices:
             command=lambda: [
                 *(sys.executable, "-m", "gunicorn", "control_plane.wsgi:application"),
                 *("--bind", f"127.0.0.1:{self.options.port}", "--worker-class", "gthread", "--threads", "8"),
-                *("--timeout", "60", "--graceful-timeout", "3", "--no-control-socket"),
+                # Nodes poll every 2 s, gunicorn's default: the connection must not close under a request.
+                *("--keep-alive", "30", "--timeout", "60", "--graceful-timeout", "3", "--no-control-socket"),
             ],
             environment=self.control_plane_environment,
             log=self._log("web"),
