@@ -103,37 +103,37 @@ class Demo:
         play.learning_ended = self._now()
 
     def _await_adaptation(self, play: Play) -> None:
-        appears_by = play.learning_ended + _RUN_APPEARS_SECONDS
+        run = self._await_run(play)
+        if isinstance(run, str):
+            play.adaptation = Adaptation("none", run, None, None, None)
+        else:
+            version = run["speculator_version_id"]
+            swapped_at = self._await_swap(play, version) if version else None
+            play.adaptation = Adaptation(
+                outcome=run["state"],
+                reason=(run["gate"] or {}).get("reason") or run["state_reason"]["message"],
+                speculator_version=version,
+                swapped_at=swapped_at,
+                seconds_to_adapt=None if swapped_at is None else swapped_at - play.learning_began,
+            )
+        swap = (
+            "" if play.adaptation.swapped_at is None else f"; the node drafts with {play.adaptation.speculator_version}"
+        )
+        self._say(f"{play.workload.name}: {play.adaptation.outcome}: {play.adaptation.reason}{swap}")
+
+    def _await_run(self, play: Play) -> dict[str, Any] | str:
+        """The training run that ended (a successful one before others), or why there is none."""
         ends_by = self._now() + _RUN_SECONDS
         while True:
             runs = self._management.training_runs(play.project_id)
             self._show(play, runs)
-            finished = [run for run in runs if run["state"] in _FINISHED]
-            if finished and len(finished) == len(runs):
-                break
-            if not runs and self._now() > appears_by:
-                play.adaptation = Adaptation("none", "no training run was scheduled", None, None, None)
-                return
+            if runs and all(run["state"] in _FINISHED for run in runs):
+                return next((run for run in runs if run["state"] == "succeeded"), runs[0])
+            if not runs and self._now() > play.learning_ended + _RUN_APPEARS_SECONDS:
+                return f"no training run was scheduled within {_RUN_APPEARS_SECONDS:.0f} s"
             if self._now() > ends_by:
-                play.adaptation = Adaptation("none", "the training run did not end in time", None, None, None)
-                return
+                return f"the training run did not end within {_RUN_SECONDS:.0f} s"
             time.sleep(2.0)
-        run = next((run for run in finished if run["state"] == "succeeded"), finished[0])
-        version = run["speculator_version_id"]
-        swapped_at = self._await_swap(play, version) if version else None
-        gate = run["gate"] or {}
-        reason = gate.get("reason") or run["state_reason"]["message"]
-        play.adaptation = Adaptation(
-            outcome=run["state"],
-            reason=reason,
-            speculator_version=version,
-            swapped_at=swapped_at,
-            seconds_to_adapt=None if swapped_at is None else swapped_at - play.learning_began,
-        )
-        if swapped_at is None:
-            self._say(f"{play.workload.name}: {run['state']}: {reason}")
-        else:
-            self._say(f"{play.workload.name}: the node drafts with {version} ({reason})")
 
     def _await_swap(self, play: Play, version: str) -> float | None:
         """When the node first answered with the new version."""
