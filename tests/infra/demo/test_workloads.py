@@ -38,4 +38,4 @@ def test_a_request_carries_the_system_prompt_the_examples_and_the_users_text() -
 
 def test_too_many_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="distinct"):
-        requests(TENANTS[1], "heldout", 100_000)
+        requests(TENANTS[1], "heldout", 500)
