@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 import zstandard
-from safetensors.torch import save_file
 
 from dataplane.contracts import (
     TrafficRecord,
@@ -30,8 +29,8 @@ from dataplane.speculation.drafters.checkpoint import EagleConfig, load_checkpoi
 from dataplane.speculation.drafters.delta import load_delta
 from dataplane.training.data import MAX_SEQUENCE_TOKENS, Scorer, read_records, split_heldout
 from tests.dataplane.speculation.eagle_worlds import tiny_checkpoint
+from tests.dataplane.training.tiny_target import HIDDEN, VOCABULARY, write_tiny_target
 
-VOCABULARY, HIDDEN, LAYERS = 96, 32, 4
 CONFIG = EagleConfig(
     hidden_size=HIDDEN,
     intermediate_size=64,
@@ -48,47 +47,7 @@ CONFIG = EagleConfig(
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama, sharp enough that its greedy text has a structure to learn."""
-    folder = tmp_path_factory.mktemp("target")
-    generator = torch.Generator().manual_seed(0)
-
-    def weight(*shape: int, scale: float = 0.3) -> torch.Tensor:
-        return (scale * torch.randn(shape, generator=generator)).bfloat16()
-
-    tensors = {
-        "model.embed_tokens.weight": weight(VOCABULARY, HIDDEN, scale=1.0),
-        "model.norm.weight": torch.ones(HIDDEN),
-    }
-    for layer in range(LAYERS):
-        prefix = f"model.layers.{layer}."
-        tensors[prefix + "input_layernorm.weight"] = tensors[prefix + "post_attention_layernorm.weight"] = torch.ones(
-            HIDDEN
-        )
-        for name, rows in (("q", 32), ("k", 16), ("v", 16), ("o", 32)):
-            tensors[f"{prefix}self_attn.{name}_proj.weight"] = weight(rows, HIDDEN)
-        tensors[prefix + "mlp.gate_proj.weight"], tensors[prefix + "mlp.up_proj.weight"] = (
-            weight(64, HIDDEN),
-            weight(64, HIDDEN),
-        )
-        tensors[prefix + "mlp.down_proj.weight"] = weight(HIDDEN, 64)
-    save_file({name: value.bfloat16().clone() for name, value in tensors.items()}, folder / "model.safetensors")
-    config = {
-        "model_type": "llama",
-        "hidden_size": HIDDEN,
-        "intermediate_size": 64,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 512,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 1000.0,
-        "tie_word_embeddings": True,
-        "eos_token_id": 0,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    return write_tiny_target(tmp_path_factory.mktemp("target"))
 
 
 @pytest.fixture(scope="module")
