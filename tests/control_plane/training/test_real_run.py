@@ -35,7 +35,7 @@ def converse(model_folder, num_records):
              range(num_records)]  # fmt: skip
     prompts = [tokenizer.apply_chat_template([{"role": "user", "content": text}]) for text in texts]
     model = LlamaModel.load(model_folder)
-    done = generate_batch(model, prompts, max_new_tokens=48, num_slots=8, max_context=256)
+    done = generate_batch(model, prompts, max_new_tokens=36, num_slots=12, max_context=256)
     return [(tuple(prompts[one.index]), one.tokens) for one in sorted(done, key=lambda one: one.index)]
 
 
@@ -68,14 +68,14 @@ def test_real_traffic_is_learned_measured_and_decided_by_the_gate(real_model, s3
     settings.SLIPSTREAM_VAR = tmp_path
     settings.SLIPSTREAM_MODELS_DIR = real_model.parent
     settings.SLIPSTREAM_CHECKPOINTS_DIR = CHECKPOINTS
-    settings.SLIPSTREAM_TRAINING_MAX_SECONDS = 90
-    settings.SLIPSTREAM_TRAINING_HELDOUT_RECORDS = 6
+    settings.SLIPSTREAM_TRAINING_MAX_SECONDS = 120
+    settings.SLIPSTREAM_TRAINING_HELDOUT_RECORDS = 4
     store, tenant = object_store(), real_tenant(real_model.name)
     policy = tenant.consent()
-    conversations, now = converse(real_model, 24), timezone.now()
-    for part in range(4):  # four segments of six records, the newest held out
-        upload(store, tenant, conversations[6 * part : 6 * part + 6], now - timedelta(minutes=4 - part))
-    assert services.discover_segments(policy, store, lookback_days=3) == 4
+    conversations, now = converse(real_model, 12), timezone.now()
+    for part in range(3):  # three segments of four records, the newest held out
+        upload(store, tenant, conversations[4 * part : 4 * part + 4], now - timedelta(minutes=3 - part))
+    assert services.discover_segments(policy, store, lookback_days=3) == 3
 
     run = services.start_run(tenant.speculator, trigger="manual", actor=ACTOR)
     execute_run(run.id)
@@ -84,8 +84,8 @@ def test_real_traffic_is_learned_measured_and_decided_by_the_gate(real_model, s3
     assert run.state in ("succeeded", "rejected"), (run.state, run.state_message)
     arms = run.report["arms"]
     assert run.report["greedy_identical"] is True and set(arms) == {"static", "candidate"}
-    assert len(arms["candidate"]["per_record_acceptance_length"]) == 6
-    assert run.report["num_train_records"] == 18 and run.gate["reason"] == run.state_message
+    assert len(arms["candidate"]["per_record_acceptance_length"]) == 4
+    assert run.report["num_train_records"] == 8 and run.gate["reason"] == run.state_message
     version = active_version(tenant.speculator)
     assert (version is not None) == (run.state == "succeeded")
 
