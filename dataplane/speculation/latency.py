@@ -15,6 +15,7 @@ _SECONDS_PER_DRAFT = 0.0015
 _SHAPE_RATE = 0.02  # how fast one (batch, rows) cell follows what is measured
 _DRAFT_RATE = 0.05  # the same for the drafting, which is measured in fewer steps
 _SCALE_RATE = 0.1  # how fast the common factor (a busy machine, long contexts) does
+_SWEEP_WEIGHT = 9  # steps that the sweep of a cell is worth: a hurried one is soon outvoted
 _OUTLIER = 2.0  # a single measurement counts at most this many times the expectation
 
 
@@ -33,6 +34,8 @@ class LatencyTable:
         self._score: list[list[float]] = np.tile(_BASE_SECONDS + _SECONDS_PER_ROW * rows, (max_batch + 1, 1)).tolist()
         self._draft = [_SECONDS_PER_DRAFT] * (max_batch + 1)  # [batch] per draft step of the whole batch
         self._overhead = 0.0005
+        self._visits: dict[tuple[int, int], int] = {}  # (batch, rows) -> steps that corrected it
+        self._num_observed = 0
         self.scale = 1.0
 
     def sweep(
@@ -58,7 +61,8 @@ class LatencyTable:
             points = sorted({rows for rows in rows_per_sequence if batch * rows <= self.max_rows})
             # Round after round over all points: a busy moment then hits one round of each and not all rounds of one.
             rounds: list[list[float]] = []
-            while not rounds or (len(rounds) < repeats and spent <= max_seconds):
+            wanted = repeats if curves else 3 * repeats  # one sequence alone is the commonest batch
+            while not rounds or (len(rounds) < wanted and spent <= max_seconds):
                 rounds.append([measure(batch, rows) for rows in points])
                 spent += sum(rounds[-1])
             rising = np.maximum.accumulate(np.array(rounds).min(axis=0))  # more rows are never cheaper
@@ -98,15 +102,20 @@ class LatencyTable:
         """Correct the table by one step: `drafting` sequences took `draft_steps` draft steps; seconds as measured."""
         if score <= 0 or batch > self.max_batch or rows > self.max_rows:
             return
-        expected = self.score_seconds(batch, rows) * self.scale
-        ratio = min(max(score / expected, 1 / _OUTLIER), _OUTLIER)
-        self.scale *= 1 + _SCALE_RATE * (ratio - 1)
-        self._score[batch][rows] *= 1 + _SHAPE_RATE * (ratio - 1)
+        self._num_observed += 1
+        ratio = _ratio(score, self.score_seconds(batch, rows) * self.scale)
+        self.scale *= 1 + max(_SCALE_RATE, 1 / (self._num_observed + 1)) * (ratio - 1)
+        ratio = _ratio(score, self.score_seconds(batch, rows) * self.scale)  # what the scale does not explain
+        visits = self._visits[batch, rows] = self._visits.get((batch, rows), _SWEEP_WEIGHT) + 1
+        self._score[batch][rows] *= 1 + max(_SHAPE_RATE, 1 / visits) * (ratio - 1)
         if draft_steps and draft > 0:
-            expected = self.draft_seconds(drafting) * draft_steps * self.scale
-            ratio = min(max(draft / expected, 1 / _OUTLIER), _OUTLIER)
+            ratio = _ratio(draft, self.draft_seconds(drafting) * draft_steps * self.scale)
             self._draft[drafting] *= 1 + _DRAFT_RATE * (ratio - 1)
         self._overhead += _SHAPE_RATE * (min(overhead / self.scale, _OUTLIER * self._overhead + 1e-5) - self._overhead)
+
+
+def _ratio(measured: float, expected: float) -> float:
+    return min(max(measured / expected, 1 / _OUTLIER), _OUTLIER)
 
 
 def _between(swept: Sequence[int], values: NDArray[np.float64], max_batch: int) -> NDArray[np.float64]:
