@@ -71,10 +71,13 @@ WORLDS: dict[str, tuple[dict[Source, Acceptance], Callable[[int, int], float], i
 @pytest.mark.parametrize("name", WORLDS)
 def test_goodput_is_close_to_the_best_fixed_choice(name: str) -> None:
     skills, score, batch = WORLDS[name]
-    world = World(skills=skills, score=score, batch=batch)
-    goodput = world.run(Controller(swept(world)), 1_500)
+
+    def world() -> World:
+        return World(skills=skills, score=score, batch=batch)
+
+    goodput = world().run(Controller(swept(world())), 1_500)
     fixed: dict[tuple[Source, int], float] = {
-        (source, lookahead): World(skills=skills, score=score, batch=batch).run(FixedLookahead(source, lookahead), 1_500)
+        (source, lookahead): world().run(FixedLookahead(source, lookahead), 1_500)
         for source in skills
         for lookahead in (0, 1, 2, 3, 5, 7, 8)
     }
