@@ -181,7 +181,7 @@ class Node:
             ("usage", self._send_usage, config.usage_interval_seconds),
         ]
         if (bucket := self._bucket) is not None:
-            actions.append(("upload", lambda: send_traffic(self._segments, bucket), 2.0))
+            actions.append(("upload", lambda: send_traffic(self._segments, bucket, consents=self._consents), 2.0))
         for name, action, interval in actions:
             self._threads.append(start_thread(name, action, interval_seconds=interval, stop=self._stop))
 
@@ -253,6 +253,12 @@ class Node:
 
     def _is_sensitive(self, record: TrafficRecord) -> bool:
         return looks_sensitive(self._loaded.codec.decode([*record.prompt_tokens, *record.output_tokens]))
+
+    def _consents(self, project_id: str) -> bool:
+        """As far as this node knows; a crash may have kept `_forget` from being done."""
+        current = self._snapshots.current
+        project = current.projects.get(project_id) if current is not None else None
+        return current is None or (project is not None and project.traffic.capture)
 
     def _forget(self, project_id: str) -> None:
         self._loaded.forget(project_id)

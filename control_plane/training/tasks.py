@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from django.db.models import Q
 
 from control_plane.common.object_store import ObjectStoreError, object_store
 from control_plane.common.tasks import BaseTask
@@ -24,9 +25,9 @@ def execute_run(run_id: str) -> None:
 
 @shared_task(base=BaseTask, name="training.discover_segments")
 def discover_segments() -> None:
-    """Find new traffic, then queue the runs that it makes due."""
+    """Find new traffic, and what arrives late of deleted traffic; then queue the runs that are due."""
     config, store = training_config(), object_store()
-    for policy in TrafficPolicy.objects.unscoped().filter(capture=True):
+    for policy in TrafficPolicy.objects.unscoped().filter(Q(capture=True) | Q(erased_before__isnull=False)):
         try:
             services.discover_segments(policy, store, lookback_days=config.lookback_days)
         except ObjectStoreError as error:

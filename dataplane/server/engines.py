@@ -75,7 +75,7 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
         codec=TokenizerCodec(tokenizer, model.config.vocab_size, frozenset(model.config.eos_token_ids)),
         max_context=engine.max_context,
         refresh=refresh,
-        forget=drafters.purge,
+        forget=engine.forget,
         is_alive=lambda: engine.is_alive,
         stop=engine.stop,
     )

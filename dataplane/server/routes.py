@@ -34,26 +34,24 @@ _MAX_SEED = (1 << 63) - 1
 
 async def chat_completions(request: Request) -> Response:
     serving = _serving(request)
-    snapshot, caller = _caller(request)
+    _caller(request)  # nothing of a stranger's is read
     body = parse_request(ChatRequest, await _read_body(request))
-    endpoint = endpoint_of(caller, body.model, snapshot)
     messages = [message.to_template() for message in body.messages]
     try:
         prompt = await asyncio.to_thread(serving.codec.apply_chat_template, messages)
     except ValueError as error:
         raise InvalidRequest(f"messages: {error}", param="messages", code="invalid_value") from None
-    return await _complete(request, caller, endpoint, body, "chat", (tuple(prompt),))
+    return await _complete(request, body, "chat", (tuple(prompt),))
 
 
 async def completions(request: Request) -> Response:
     serving = _serving(request)
-    snapshot, caller = _caller(request)
+    _caller(request)  # nothing of a stranger's is read
     body = parse_request(CompletionRequest, await _read_body(request))
-    endpoint = endpoint_of(caller, body.model, snapshot)
     prompts = await asyncio.to_thread(lambda: tuple(_tokens(serving, prompt) for prompt in body.prompts))
     if len(prompts) * body.num_choices > 64:
         raise InvalidRequest("At most 64 completions per request.", param="prompt", code="invalid_value")
-    return await _complete(request, caller, endpoint, body, "text", prompts)
+    return await _complete(request, body, "text", prompts)
 
 
 async def list_models(request: Request) -> Response:
@@ -100,15 +98,13 @@ async def metrics(request: Request) -> Response:
 
 
 async def _complete(
-    request: Request,
-    caller: Caller,
-    endpoint: EndpointConfig,
-    body: ChatRequest | CompletionRequest,
-    kind: Kind,
-    prompts: tuple[tuple[int, ...], ...],
+    request: Request, body: ChatRequest | CompletionRequest, kind: Kind, prompts: tuple[tuple[int, ...], ...]
 ) -> Response:
     """Admit, run, answer: the common part of both completion routes."""
     serving = _serving(request)
+    # What holds now decides: a body may take minutes to arrive, and a key or a consent may go meanwhile.
+    snapshot, caller = _caller(request)
+    endpoint = endpoint_of(caller, body.model, snapshot)
     max_tokens = [_max_tokens(serving, prompt, body, kind) for prompt in prompts]
     sampling = body.sampling(serving.codec.vocab_size)
     _check_token_ids(body.stop_token_ids, serving.codec.vocab_size, "stop_token_ids")

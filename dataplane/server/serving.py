@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataplane.engines.base import Engine, GenerationRequest
 from dataplane.errors import Unavailable
@@ -56,12 +56,19 @@ class Serving:
             engine=self.engine,
             codec=self.codec,
             stop=stop,
-            settle=lambda outcome: self.ledger.settle(admitted, outcome),
+            settle=lambda outcome: self.ledger.settle(self._as_consented(admitted), outcome),
             timeout_seconds=self.limits.request_timeout_seconds,
         )
         self._running.add(generation)
         generation.task.add_done_callback(lambda _: self._running.discard(generation))
         return generation
+
+    def _as_consented(self, admitted: Admitted) -> Admitted:
+        """A consent that went away, or an erasure, while the request ran: its content is not kept."""
+        project, current = admitted.caller.project, self.snapshots.current
+        now = current.projects.get(project.project_id) if current is not None else None
+        consents = now is not None and now.traffic.capture and now.cache_salt == project.cache_salt
+        return replace(admitted, is_captured=admitted.is_captured and consents)
 
     @property
     def num_running(self) -> int:

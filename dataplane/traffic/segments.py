@@ -37,6 +37,10 @@ class ReadySegment:
     metadata: dict[str, str]  # records, tokens, first_timestamp, last_timestamp
 
     @property
+    def project_id(self) -> str:
+        return self.key.split("/")[1]
+
+    @property
     def description(self) -> Path:
         return self.path.with_suffix(".json")
 
@@ -136,6 +140,8 @@ class TrafficSegments:
 
     def work(self, *, wait_seconds: float) -> None:
         """Write what is queued, close what is due, keep below the cap."""
+        # Counted before the queue is read: what a project queued before it withdrew is then in this batch.
+        num_withdrawn = len(self._withdrawn)
         batch = self._take(wait_seconds)
         try:
             for record in batch:
@@ -143,8 +149,9 @@ class TrafficSegments:
                     self.num_screened += 1
                 else:
                     self._write(record)
-            while self._withdrawn:
-                self._delete(self._withdrawn.popleft())
+            for _ in range(num_withdrawn):
+                self._delete(self._withdrawn[0])
+                self._withdrawn.popleft()
             now = self._clock()
             for segment in list(self._open.values()):
                 if segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds:
@@ -218,10 +225,11 @@ class TrafficSegments:
         segment.path.unlink(missing_ok=True)
 
     def _delete(self, project_id: str) -> None:
-        if (segment := self._open.pop(project_id, None)) is not None:
-            segment.path.unlink(missing_ok=True)
+        self._open.pop(project_id, None)
+        for path in (self._open_folder / project_id).glob("*.jsonl"):  # also what a full disk left behind
+            path.unlink(missing_ok=True)
         for ready in self.ready():
-            if ready.key.startswith(f"projects/{project_id}/"):
+            if ready.project_id == project_id:
                 ready.remove()
 
     def _enforce_cap(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dataplane.object_store import ObjectStore
 from dataplane.sync.control_plane import ControlPlane, NodeIdentity
 from dataplane.traffic.segments import TrafficSegments
@@ -27,11 +29,15 @@ def send_usage(spool: UsageSpool, control_plane: ControlPlane, identity: NodeIde
     return num_sent
 
 
-def send_traffic(segments: TrafficSegments, store: ObjectStore) -> int:
-    """Upload every closed segment, oldest first. Returns how many went. Raises ObjectStoreError."""
-    ready = segments.ready()
-    for segment in ready:
-        if segment.path.exists():
+def send_traffic(segments: TrafficSegments, store: ObjectStore, *, consents: Callable[[str], bool]) -> int:
+    """Upload every closed segment, oldest first; one of a project that no longer consents is deleted instead.
+
+    Returns how many went. Raises ObjectStoreError.
+    """
+    num_sent = 0
+    for segment in segments.ready():
+        if segment.path.exists() and consents(segment.project_id):
             store.put(segment.key, segment.path, segment.metadata)
+            num_sent += 1
         segment.remove()
-    return len(ready)
+    return num_sent

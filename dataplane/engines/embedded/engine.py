@@ -137,6 +137,14 @@ class EmbeddedEngine:
                 self._aborted.add(request_id)
                 self._wake.notify()
 
+    def forget(self, project_id: str) -> None:
+        """Drop what was learned from a project; requests that wait or run leave nothing behind either."""
+        with self._wake:
+            for sequence in self._sequences.values():
+                if sequence.project_id == project_id:
+                    sequence.forget()
+        self.drafters.purge(project_id)
+
     def stats(self) -> EngineStats:
         running = len(self._scheduler.running)
         return EngineStats(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataplane.engines.base import FinishReason, GenerationChunk, GenerationRequest, SpeculationStats, TokenLogprob
 from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming
@@ -26,6 +26,7 @@ class Sequence:
     num_prefilled: int = 0
     num_cached_tokens: int = 0
     tokens: list[int] = field(default_factory=list)
+    speculation: SpeculationPolicy = field(init=False)
     _steps: int = 0
     _drafted_at: Counter[int] = field(default_factory=Counter)
     _accepted_at: Counter[int] = field(default_factory=Counter)
@@ -39,6 +40,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_tokens)
+        self.speculation = self.request.speculation
 
     @property
     def project_id(self) -> str:
@@ -57,10 +59,6 @@ class Sequence:
         return self.request.sampling
 
     @property
-    def speculation(self) -> SpeculationPolicy:
-        return self.request.speculation
-
-    @property
     def num_logprobs(self) -> int | None:
         return self.request.num_logprobs
 
@@ -71,6 +69,10 @@ class Sequence:
     @property
     def is_prefilled(self) -> bool:
         return self.num_prefilled == self.num_prompt_tokens - 1
+
+    def forget(self) -> None:
+        """The consent is gone: the tenant memory must not learn from this request."""
+        self.speculation = replace(self.speculation, remember=False)
 
     def append(
         self, outcome: StepOutcome, timing: StepTiming, batch: int, end_token_ids: frozenset[int]

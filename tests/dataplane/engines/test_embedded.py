@@ -235,6 +235,22 @@ async def test_abort_ends_waiting_and_running_requests() -> None:
             assert chunks[-1].stats is not None
 
 
+async def test_a_forgotten_project_leaves_nothing_behind_of_what_waits_and_runs() -> None:
+    remember = SpeculationPolicy("adaptive", 4, remember=True)
+    async with running(new_engine(num_slots=1)) as engine:
+        first = asyncio.create_task(collect(engine, ask("running", max_tokens=290, policy=remember)))
+        second = asyncio.create_task(collect(engine, ask("waiting", policy=remember)))
+        while engine.stats().waiting == 0 or engine.stats().running == 0:
+            await asyncio.sleep(0)
+        engine.forget("prj_a")
+        engine.abort("running")
+        await first
+        await second
+        assert engine.drafters.memory.bytes_of("prj_a") == 0
+        await collect(engine, ask("later, by consent", policy=remember))
+        assert engine.drafters.memory.bytes_of("prj_a") > 0
+
+
 async def test_stopping_cancels_and_refuses() -> None:
     engine = new_engine(num_slots=1)
     with pytest.raises(EngineStoppedError):

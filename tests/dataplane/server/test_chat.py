@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import httpx
 import openai
 import pytest
 
-from tests.dataplane.server.conftest import KEYS, Node
+from dataplane.contracts import TrafficPolicy
+from tests.dataplane.server.conftest import KEYS, Node, snapshot
 
 
 def client(node: Node, key: str = "alice") -> openai.OpenAI:
@@ -162,6 +164,26 @@ def test_consent_decides_what_is_logged_and_remembered(node: Node) -> None:
     ready = segments.ready()
     assert [segment.metadata["records"] for segment in ready] == ["1"]
     assert ready[0].key.startswith("projects/prj_alice/traffic/")
+
+
+@pytest.mark.parametrize("change", [{"traffic": TrafficPolicy()}, {"cache_salt": "new, as after an erasure"}])
+def test_a_consent_that_goes_away_while_a_request_runs_keeps_nothing_of_it(
+    node: Node, change: dict[str, object]
+) -> None:
+    body = {"model": "assistant", "messages": [{"role": "user", "content": f"say <{'long ' * 300}>"}], "stream": True}
+    headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+    with httpx.stream("POST", f"{node.url}/v1/chat/completions", json=body, headers=headers) as response:
+        lines = response.iter_lines()
+        assert response.headers["x-slipstream-retention"] == "training"
+        next(lines)
+        projects = tuple(replace(one, **change) for one in snapshot().projects)  # type: ignore[arg-type]
+        node.serving.snapshots.apply(replace(snapshot(), generation=4, projects=projects))
+        assert "data: [DONE]" in list(lines)
+    assert node.usage(1)[0].status == "completed"
+    segments = node.serving.ledger.segments
+    segments.work(wait_seconds=0.0)
+    segments.close_all()
+    assert segments.ready() == []
 
 
 def test_a_disconnect_ends_the_request_and_is_billed_as_cancelled(node: Node) -> None:

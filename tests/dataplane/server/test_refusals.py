@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
-from tests.dataplane.server.conftest import KEYS, Node
+from tests.dataplane.server.conftest import KEYS, Node, snapshot
 
 
 def post_raw(node: Node, body: bytes, **headers: str) -> httpx.Response:
@@ -151,3 +154,18 @@ def test_metrics_have_vllms_names_by_project_and_speculator_version(node: Node) 
     assert f"vllm:spec_decode_num_draft_tokens_total{labels} 6.0" in text
     assert f"vllm:spec_decode_num_accepted_tokens_total{labels} 4.0" in text
     assert "slipstream_snapshot_generation 3.0" in text
+
+
+def test_a_key_that_is_revoked_while_the_body_arrives_opens_nothing(node: Node) -> None:
+    body = json.dumps({"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}).encode()
+
+    def slowly() -> Iterator[bytes]:
+        yield body[:10]
+        time.sleep(0.3)  # the server has read the headers, and knows the key
+        node.serving.snapshots.apply(replace(snapshot(), generation=4, keys=()))
+        yield body[10:]
+
+    headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+    response = httpx.post(f"{node.url}/v1/chat/completions", content=slowly(), headers=headers)
+    assert response.status_code == 401
+    assert node.engine.requests == []

@@ -44,6 +44,10 @@ def record(number: int, project: str = "prj_1") -> TrafficRecord:
     return TrafficRecord(f"rec_{number}", project, "ep_1", "m", created, (1, 2), (3, number), "spv_1")
 
 
+def everybody(project_id: str) -> bool:
+    return True
+
+
 def segments(folder: Path, **options: object) -> TrafficSegments:
     return TrafficSegments(folder, node_id=lambda: "node_1", boot_id="boot", **options)  # type: ignore[arg-type]
 
@@ -62,11 +66,11 @@ def test_a_segment_closes_by_age_and_arrives_under_its_projects_prefix_with_its_
     for number, project in enumerate(("prj_1", "prj_2", "prj_1")):
         writer.record(record(number, project))
     writer.work(wait_seconds=0.0)
-    assert send_traffic(writer, bucket) == 0
+    assert send_traffic(writer, bucket, consents=everybody) == 0
     clock.now = 15.0
     writer.work(wait_seconds=0.0)
-    assert send_traffic(writer, bucket) == 2
-    assert send_traffic(writer, bucket) == 0
+    assert send_traffic(writer, bucket, consents=everybody) == 2
+    assert send_traffic(writer, bucket, consents=everybody) == 0
     first, second = sorted(bucket.objects)
     assert first.startswith("projects/prj_1/traffic/20")
     assert first.endswith("/node_1-boot-00000001.jsonl.zst")
@@ -96,9 +100,9 @@ def test_while_the_bucket_is_down_the_disk_keeps_up_to_its_cap_and_the_oldest_go
         writer.record(record(number))
         writer.work(wait_seconds=0.0)
     with pytest.raises(ObjectStoreError):
-        send_traffic(writer, bucket)
+        send_traffic(writer, bucket, consents=everybody)
     bucket.is_down = False
-    send_traffic(writer, bucket)
+    send_traffic(writer, bucket, consents=everybody)
     kept = [item.output_tokens[1] for item in records_in(bucket)]
     assert 0 < len(kept) < 10
     assert kept == list(range(10 - len(kept), 10))
@@ -121,7 +125,7 @@ def test_what_a_crash_left_open_is_sent_by_the_next_boot(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes() + b'{"record_id": "torn')
     restarted, bucket = segments(tmp_path), Bucket()
     restarted.recover()
-    send_traffic(restarted, bucket)
+    send_traffic(restarted, bucket, consents=everybody)
     assert records_in(bucket) == [record(0), record(1)]
     assert list(tmp_path.glob("open/*/*")) == []
 
@@ -144,6 +148,30 @@ def test_withdrawn_consent_deletes_what_was_not_sent(tmp_path: Path) -> None:
     writer.discard("prj_1")
     writer.work(wait_seconds=0.0)
     assert [segment.key.split("/")[1] for segment in writer.ready()] == ["prj_2"]
+
+
+def test_a_segment_of_a_project_that_no_longer_consents_is_never_sent(tmp_path: Path) -> None:
+    writer, bucket = segments(tmp_path, clock=Clock(), roll_seconds=0.0), Bucket()
+    writer.record(record(0))
+    writer.record(record(1, "prj_2"))
+    writer.work(wait_seconds=0.0)
+    assert send_traffic(writer, bucket, consents=lambda project_id: project_id == "prj_2") == 1
+    assert records_in(bucket) == [record(1, "prj_2")]
+    assert writer.ready() == []
+
+
+def test_withdrawn_consent_deletes_what_a_full_disk_left_open(tmp_path: Path) -> None:
+    writer = segments(tmp_path, clock=Clock())
+    writer.record(record(0))
+    writer.work(wait_seconds=0.0)
+    (tmp_path / "open" / "prj_2").write_text("in the way: the next project's folder can't be made")
+    writer.record(record(1, "prj_2"))
+    writer.work(wait_seconds=0.0)
+    assert writer.num_dropped == 1
+    writer.discard("prj_1")
+    writer.work(wait_seconds=0.0)
+    segments(tmp_path).recover()  # as after a restart
+    assert segments(tmp_path).ready() == []
 
 
 @pytest.mark.parametrize(
