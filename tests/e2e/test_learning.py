@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import shutil
 from decimal import Decimal
 from typing import Any
 
@@ -66,28 +65,30 @@ def test_a_killed_worker_loses_no_run(service: Running) -> None:
 
 
 def test_a_tampered_artifact_is_refused_the_old_one_stays_and_operators_see_it(service: Running) -> None:
-    _learn(service)
+    tampered = _learn(service)
     with service.management() as api:
-        speculator = api.get("/speculators").json()["data"][0]
-        first = api.get("/speculator-versions", params={"limit": 100}).json()["data"]
-        oldest = min(first, key=lambda version: version["number"])
+        speculator = _ok(api.get("/speculators"))["data"][0]
         _ok(api.post(f"/speculators/{speculator['id']}/freeze"))
-        _ok(api.post(f"/speculators/{speculator['id']}/rollback", json={"reason": "a test"}))
-        _ok(api.post(f"/speculator-versions/{oldest['id']}/promote")) if oldest["state"] == "active" else None
-    _replace_artifact(service, oldest, lambda body: body[:-1] + bytes([body[-1] ^ 1]))
-    shutil.rmtree(service.state.folder / "node" / "artifacts")
+        if speculator["active_version_id"] == tampered["id"]:
+            _ok(api.post(f"/speculators/{speculator['id']}/rollback", json={"reason": "to promote it again"}))
+    before = eventually(
+        lambda: _served_by(service, not_by=tampered["id"]), seconds=120, what="another version, or none, serves"
+    )
+    _replace_artifact(service, tampered, lambda body: body[:-1] + bytes([body[-1] ^ 1]))
+    for copy in (service.state.folder / "node" / "artifacts").glob(f"*{tampered['sha256']}*"):
+        copy.unlink()
     with service.management() as api:
-        _ok(api.post(f"/speculator-versions/{oldest['id']}/promote"))
+        _ok(api.post(f"/speculator-versions/{tampered['id']}/promote"))
 
-        def refusal() -> dict[str, Any] | None:
-            loaded = [row for node in _operator_nodes(service) for row in node["loaded"]]
-            return next((row for row in loaded if row["state"] == "refused"), None)
+    def refusal() -> dict[str, Any] | None:
+        with service.management() as api:
+            nodes = _ok(api.get("/nodes"))["data"]
+        return next((row for node in nodes for row in node["loaded"] if row["state"] == "refused"), None)
 
-        refused = eventually(refusal, seconds=120, what="the operator sees the refusal")
-        assert refused["speculator_version_id"] == oldest["id"]
-        assert refused["reason"]
-    response = _ask(service, "Lisbon", speculation={"mode": "adaptive"})
-    assert response.parse().metrics["speculative_decoding"]["speculator_version"] != oldest["id"]
+    refused = eventually(refusal, seconds=120, what="the operator sees the refusal")
+    assert refused["speculator_version_id"] == tampered["id"]
+    assert refused["reason"]
+    assert _served_by(service, not_by=tampered["id"]) == before
 
 
 def test_usage_times_price_equals_the_statement_to_the_last_digit(service: Running) -> None:
@@ -175,9 +176,10 @@ def _replace_artifact(service: Running, version: dict[str, Any], change: Any) ->
     client.put_object(Bucket=bucket, Key=key, Body=change(body))
 
 
-def _operator_nodes(service: Running) -> list[dict[str, Any]]:
-    with service.management() as api:
-        return list(_ok(api.get("/nodes"))["data"])
+def _served_by(service: Running, *, not_by: str) -> str | None:
+    """The version that drafts for an adaptive request ("static" if none), or None while it is `not_by`."""
+    metrics = _ask(service, "Lisbon", speculation={"mode": "adaptive"}).parse().metrics["speculative_decoding"]
+    return None if metrics["speculator_version"] == not_by else metrics["speculator_version"] or "static"
 
 
 def _ok(response: httpx.Response) -> Any:
