@@ -124,7 +124,7 @@ def test_a_run_without_a_sure_gain_ends_visibly_and_changes_nothing(tenant, sett
     assert active_version(tenant.speculator) is None
 
 
-def test_a_child_killed_from_outside_is_tried_again_and_then_fails(tenant, settings, tmp_path):
+def test_a_child_that_overruns_its_time_is_tried_again_and_then_fails(tenant, settings, tmp_path):
     use_training_process(settings, tmp_path, sleep=60)
     settings.SLIPSTREAM_TRAINING_WALL_SECONDS = 1
     run = start(tenant)
