@@ -213,8 +213,15 @@ class DrafterSet:
             raise ValueError(f"a proposal of {len(proposal)} tokens for a lookahead of {lookahead}")
         if proposal.tokens and not 0 <= min(proposal.tokens) <= max(proposal.tokens) < self._vocab_size:
             raise ValueError("a drafted token outside of the vocabulary")
+        if not set(proposal.sources) <= {"static", "adaptive"}:
+            raise ValueError(f"a neural drafter speaks for {', '.join(proposal.sources)}")
+        # What a NaN touches stays NaN, and the controller's pooled rates are everybody's.
+        if not all(0.0 <= confidence <= 1.0 for confidence in proposal.confidences):
+            raise ValueError("a confidence that is not a probability")
         if proposal.draft_probs is not None and proposal.draft_probs.shape != (len(proposal), self._vocab_size):
             raise ValueError(f"draft probabilities of shape {tuple(proposal.draft_probs.shape)}")
+        if proposal.draft_probs is not None and not bool((proposal.draft_probs >= 0).all()):
+            raise ValueError("draft probabilities that are negative or not numbers")
 
     def _give_up(self, sequence: SequenceView, *sources: Source) -> None:
         """While an exception is handled: count and log it; this request does not ask these drafters again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -104,8 +105,22 @@ def test_a_drafter_that_cannot_follow_is_not_asked_again_in_this_request() -> No
         Proposal((1, 2, 3, 4), (0.5,) * 4, ("static",) * 4),
         Proposal((1, 2), (0.5,), ("static",)),
         Proposal((1,), (0.5,), ("static",), torch.ones(1, 5)),
+        Proposal((1,), (0.5,), ("static",), torch.full((1, 12), math.nan)),
+        Proposal((1,), (math.nan,), ("static",)),
+        Proposal((1,), (1.5,), ("static",)),
+        Proposal((1,), (0.5,), ("memory",)),
     ],
-    ids=["beyond the vocabulary", "negative", "longer than asked", "ragged", "probabilities of another vocabulary"],
+    ids=[
+        "beyond the vocabulary",
+        "negative",
+        "longer than asked",
+        "ragged",
+        "probabilities of another vocabulary",
+        "probabilities that are no numbers",
+        "a confidence that is no number",
+        "a confidence beyond certainty",
+        "in the memory's name",
+    ],
 )
 def test_a_malformed_proposal_never_reaches_the_target(proposal: Proposal) -> None:
     class Malformed(FakeDrafter):
