@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.db import transaction
 
+from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
 from control_plane.common.states import can_move, transition
 from control_plane.speculators.manifest import encode, signing_key
@@ -67,6 +68,12 @@ def publish(
     except Cancelled:
         _discard(version, store)
         raise
+    except Conflict as error:
+        version.refresh_from_db(fields=["state"])
+        if version.state not in (VersionState.RETIRED, VersionState.PURGED):
+            raise
+        _discard(version, store)  # an erasure was faster than the upload
+        raise Cancelled(run.id) from error
 
 
 def _upload(version: SpeculatorVersion, artifact: bytes, manifest: bytes, store: ObjectStore) -> None:
@@ -88,7 +95,8 @@ def _discard(version: SpeculatorVersion, store: ObjectStore) -> None:
     version.refresh_from_db()
     if can_move(version, VersionState.RETIRED):
         transition(version, VersionState.RETIRED, code="cancelled", message="Its run was cancelled.")
-    transition(version, VersionState.PURGED, code="purged")
+    if can_move(version, VersionState.PURGED):
+        transition(version, VersionState.PURGED, code="purged")
 
 
 @transaction.atomic

@@ -16,8 +16,9 @@ from control_plane.speculators.models import SpeculatorVersion
 from control_plane.speculators.selectors import active_version, active_version_ref
 from control_plane.speculators.services import set_frozen
 from control_plane.tenants.placements import generation_of
-from control_plane.training import services
-from control_plane.training.config import training_config
+from control_plane.training import erasure, services
+from control_plane.training.config import gate_policy, training_config
+from control_plane.training.execution import execute
 from control_plane.training.models import TrainingRun
 from control_plane.training.tasks import execute_run
 from dataplane.contracts import SignedManifest, from_dict
@@ -158,6 +159,27 @@ def test_consent_withdrawn_during_the_run_leaves_nothing_of_the_version(tenant, 
     assert run.state == "cancelled" and version.state == "purged"
     assert not list(store.list(f"projects/{tenant.project.id}/speculators/"))
     assert not list(store.list(f"projects/{tenant.project.id}/manifests/"))
+
+
+def test_traffic_deleted_during_the_upload_leaves_nothing_of_the_version(tenant, store, settings, tmp_path):
+    class Erasing:
+        """The bucket; somebody deletes the traffic, and the sweep finishes that, just before the first upload."""
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def put_if_absent(self, key, body):
+            if not tenant.project.erasure_receipts.exists():
+                erasure.finish(erasure.request_erasure(tenant.project, actor="usr_test"), store)
+            return store.put_if_absent(key, body)
+
+    use_training_process(settings, tmp_path)
+    run = start(tenant)
+    execute(run.id, store=Erasing(), config=training_config(), gate=gate_policy())
+    run.refresh_from_db()
+    version = SpeculatorVersion.objects.get(project=tenant.project)
+    assert run.state == "cancelled" and version.state == "purged"
+    assert not list(store.list(f"projects/{tenant.project.id}/"))
 
 
 def test_a_segment_that_is_gone_is_left_out(tenant, store, settings, tmp_path):
