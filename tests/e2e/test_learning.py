@@ -93,11 +93,16 @@ def test_a_tampered_artifact_is_refused_the_old_one_stays_and_operators_see_it(s
 
 def test_usage_times_price_equals_the_statement_to_the_last_digit(service: Running) -> None:
     _ask(service, "Vienna")
-    eventually(lambda: service.usage_by_request(), seconds=90, what="usage")
     with service.management() as api:
-        statement = _ok(api.get("/statements"))
-        text = api.get("/statements", params={"format": "csv"}).text
-        usage = _ok(api.get("/usage", params={"group_by": "model"}))["data"]
+
+        def settled() -> tuple[Any, str, Any] | None:
+            """Statement, its CSV and usage of one moment: nothing arrived between the first reading and the last."""
+            usage = _ok(api.get("/usage", params={"group_by": "model"}))["data"]
+            statement, text = _ok(api.get("/statements")), api.get("/statements", params={"format": "csv"}).text
+            unchanged = usage == _ok(api.get("/usage", params={"group_by": "model"}))["data"]
+            return (statement, text, usage) if usage and unchanged else None
+
+        statement, text, usage = eventually(settled, seconds=90, what="usage settles")
         prices = {row["model"]: row for row in _ok(api.get("/prices"))["data"]}
     for line in statement["lines"]:
         row = next(row for row in usage if row["model"] == line["model"])
