@@ -183,24 +183,28 @@ def calibrated_temperature(evidence: Sequence[tuple[torch.Tensor, torch.Tensor]]
     return best
 
 
-def batches(
-    examples: Sequence[Example], anchors_per_batch: int, order: random.Random, num_steps: int
-) -> Iterator[Batch]:
-    """Batches of about `anchors_per_batch` anchors of sequences of similar length, in random order."""
+def groups(examples: Sequence[Example], anchors_per_batch: int) -> list[list[Example]]:
+    """Examples of similar length together, about `anchors_per_batch` anchors in each group."""
     usable = [example for example in examples if len(example.features) - example.num_prompt_tokens >= 1]
-    usable.sort(
-        key=lambda example: (len(example.tokens) - example.num_prompt_tokens) // 16 * 1000 + len(example.tokens)
-    )
-    groups: list[list[Example]] = []
+    usable.sort(key=lambda one: ((len(one.tokens) - one.num_prompt_tokens) // 16, len(one.tokens)))
+    found: list[list[Example]] = []
     room = 0
     for example in usable:
         if room <= 0:
-            groups.append([])
+            found.append([])
             room = anchors_per_batch
-        groups[-1].append(example)
+        found[-1].append(example)
         room -= len(example.features) - example.num_prompt_tokens
-    order.shuffle(groups)
-    for group in groups:
+    return found
+
+
+def batches(
+    examples: Sequence[Example], anchors_per_batch: int, order: random.Random, num_steps: int
+) -> Iterator[Batch]:
+    """Every group once as a batch, in random order."""
+    found = groups(examples, anchors_per_batch)
+    order.shuffle(found)
+    for group in found:
         yield collate(group, num_steps)
 
 

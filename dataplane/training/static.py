@@ -39,7 +39,8 @@ from dataplane.training.tables import target_tables
 REPLAY_SEQUENCES = 48
 EVALUATED_PROMPTS = 6  # of each category
 EVALUATED_TOKENS = 128
-HELDOUT_SHARDS = ("part0-0000.safetensors", "part2-0000.safetensors")  # never trained on
+# Never trained on: the first shard, and the first of the part that holds synthetic prompts, where there is one.
+HELDOUT_SHARDS = ("part0-0000.safetensors", "part2-0000.safetensors")
 
 
 def drafter_config(model: LlamaModel, draft_vocab_size: int) -> EagleConfig:

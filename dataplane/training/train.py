@@ -12,7 +12,7 @@ import torch
 
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint
 from dataplane.speculation.drafters.delta import DELTA_MODULES, TenantDelta
-from dataplane.training.fit import acceptance_by_position, batches, calibrated_temperature, unrolled_loss
+from dataplane.training.fit import acceptance_by_position, batches, calibrated_temperature, groups, unrolled_loss
 from dataplane.training.tables import TargetTables
 from dataplane.training.unroll import Batch, Example
 
@@ -74,9 +74,9 @@ def train_delta(
     factors = [factor for pair in low_rank.values() for factor in pair]
     optimizer = torch.optim.AdamW(factors, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
     order = random.Random(seed)
-    generic = _endless(replay, order)
-    epoch_length = max(1, sum(1 for _ in batches(examples, ANCHORS_PER_BATCH, random.Random(seed), NUM_STEPS)))
-    num_batches = max(MIN_BATCHES, min(EPOCHS * epoch_length, MAX_BATCHES))
+    generic = list(batches(replay, ANCHORS_PER_BATCH, order, NUM_STEPS))
+    epoch_length = len(groups(examples, ANCHORS_PER_BATCH))
+    num_batches = max(MIN_BATCHES, min(EPOCHS * epoch_length, MAX_BATCHES)) if epoch_length else 0
     done = 0
     curve: list[float] = []
     while done < num_batches and clock() < deadline:
@@ -134,7 +134,3 @@ def _step(
     torch.nn.utils.clip_grad_norm_(factors, 1.0)
     optimizer.step()
     return float(loss.detach())
-
-
-def _endless(replay: Sequence[Example], order: random.Random) -> list[Batch]:
-    return list(batches(replay, ANCHORS_PER_BATCH, order, NUM_STEPS)) if replay else []
