@@ -63,7 +63,7 @@ def generate_batch(
     """
     stops = set(model.config.eos_token_ids if stop_token_ids is None else stop_token_ids)
     random = torch.Generator().manual_seed(seed)
-    cache = model.new_cache(num_slots, max_context)
+    cache = model.new_cache(min(num_slots, max(1, len(prompts))), max_context)
     group_size = model.config.num_heads // model.config.num_kv_heads
     for index, prompt in enumerate(prompts):
         if not 0 < len(prompt) < cache.max_context:

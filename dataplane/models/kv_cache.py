@@ -10,7 +10,10 @@ beyond a sequence's committed length are provisional or stale: attention never l
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+KEY_BLOCK = 128  # keys are read in whole blocks; see attention.py
 
 
 class KvCacheError(RuntimeError):
@@ -35,11 +38,8 @@ class KvCache:
         self.max_context = max_context
         # Attention reads keys in blocks, so that every slot ends on a block's border.
         self.stride = -(-max_context // KEY_BLOCK) * KEY_BLOCK
-        width = 2 * num_kv_heads * head_dim
-        shape = (num_slots * self.stride, width)
-        self.layers = [
-            torch.zeros(shape, dtype=dtype, device=device) for _ in range(num_layers)
-        ]  # [rows, 2 * kv * dim]
+        shape = (num_slots * self.stride, 2 * num_kv_heads * head_dim)
+        self.layers = [_zeros(shape, dtype, device) for _ in range(num_layers)]  # [rows, 2 * kv * dim]
         self._free = list(range(num_slots - 1, -1, -1))
         self._lengths: dict[int, int] = {}
 
@@ -95,4 +95,9 @@ class KvCache:
             raise KvCacheError(f"slots lost or doubled: {sorted(used)} used, {sorted(self._free)} free")
 
 
-KEY_BLOCK = 128  # keys are read in whole blocks; see attention.py
+def _zeros(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros that cost memory only where they are used: NumPy leaves fresh pages to the system, torch writes them."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = shape[0] * shape[1] * dtype.itemsize
+    return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(dtype).view(shape)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 from dataplane.models.attention import AttentionPlan, attend
+from dataplane.models.huge_pages import use_huge_pages
 from dataplane.models.kv_cache import KvCache
 
 PACKING_ROWS = 8  # the row count that oneDNN lays the packed weights out for
@@ -168,7 +169,11 @@ class LlamaModel:
                         tensors[name] = opened.get_tensor(name).to(dtype)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: {error}") from error
-        return cls(config, tensors, feature_layers=feature_layers, max_context=max_context)
+        model = cls(config, tensors, feature_layers=feature_layers, max_context=max_context)
+        if model.head.packed:
+            del tensors  # the packed weights replaced them
+            use_huge_pages()
+        return model
 
     def new_cache(self, num_slots: int, max_context: int | None = None) -> KvCache:
         """An empty cache for this model."""

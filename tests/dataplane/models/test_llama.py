@@ -54,7 +54,7 @@ def write_tiny(folder: Path, *, shards: int = 1, **changes: Any) -> dict[str, An
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         save_file({name: tensors[name] for name in names[shard::shards]}, folder / file)
         weight_map |= dict.fromkeys(names[shard::shards], file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return config
 
 
