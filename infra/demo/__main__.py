@@ -158,7 +158,7 @@ class Demo:
         if not runs:
             return
         run = runs[0]
-        now = (run["id"], run["state"], run["phase"], int(10 * (run["progress"] or 0)))
+        now = (run["id"], run["state"], run["phase"], int(4 * (run["progress"] or 0)))
         if now != play.shown:
             play.shown = now
             loss = "" if run["loss"] is None else f", loss {run['loss']:.3f}"
