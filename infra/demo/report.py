@@ -9,10 +9,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from infra.demo.turns import Mode, Turn, acceptance_length, speed
 
+_BLUE, _ORANGE = "#0b7285", "#e8590c"
 MODES: tuple[Mode, ...] = ("off", "static", "adaptive")
 
 
@@ -128,6 +130,7 @@ def write_report(results: Sequence[TenantResult], folder: Path, *, seconds: floa
 
 
 def _plot(results: Sequence[TenantResult], path: Path) -> Path:
+    """One panel per tenant: adaptive requests in their order, first those learned from, then held-out ones."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.4 * len(results)), layout="constrained")
@@ -135,23 +138,39 @@ def _plot(results: Sequence[TenantResult], path: Path) -> Path:
     for axis, result in zip(axes, results, strict=True):
         turns = [*result.learning, *result.of("adaptive")]
         swap = len(result.learning) + 0.5
+        speeds = [turn.tokens_per_second for turn in turns]
+        lengths = [turn.acceptance_length for turn in turns]
         x = range(1, len(turns) + 1)
-        axis.plot(x, [turn.tokens_per_second for turn in turns], "o-", ms=3, lw=1, color="#0b7285", label="tokens/s")
-        for mode, style, label in (("off", ":", "plain decoding"), ("static", "--", "static speculator")):
-            axis.axhline(speed(result.of(mode)), ls=style, color="#868e96", lw=1.2, label=f"{label} (held-out)")
-        axis.set_ylim(bottom=0)
-        axis.set_ylabel("tokens/s")
-        axis.set_title(result.title, loc="left", fontsize=11)
         right = axis.twinx()
-        right.plot(x, [turn.acceptance_length for turn in turns], lw=1, color="#e8590c", label="acceptance length")
+        right.plot(x, lengths, ".", ms=4, color=_ORANGE, alpha=0.3)
+        right.plot(x, _smooth(lengths, swap), lw=1.6, color=_ORANGE, label="acceptance length")
         right.set_ylim(bottom=1)
-        right.set_ylabel("acceptance length", color="#e8590c")
-        swapped = result.adaptation.swapped_at is not None
+        right.set_ylabel("acceptance length", color=_ORANGE)
+        axis.plot(x, speeds, ".", ms=4, color=_BLUE, alpha=0.3)
+        axis.plot(x, _smooth(speeds, swap), lw=1.6, color=_BLUE, label="tokens/s")
+        for mode, style, label in (("off", ":", "plain (held-out)"), ("static", "--", "static (held-out)")):
+            axis.axhline(speed(result.of(mode)), ls=style, color="#868e96", lw=1.2, label=label)
+        axis.set_ylim(bottom=0)
+        axis.set_ylabel("tokens/s", color=_BLUE)
+        axis.set_title(result.title, loc="left", fontsize=11)
         axis.axvline(swap, color="#2b8a3e", lw=1.5)
-        label = "new speculator version, held-out requests" if swapped else f"{result.adaptation.outcome}: held-out"
-        axis.annotate(label, (swap, 0.97), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8)
+        swapped = result.adaptation.swapped_at is not None
+        marker = "new version; held-out requests" if swapped else f"{result.adaptation.outcome}; held-out requests"
+        place = (swap + 0.3, 0.98)
+        axis.annotate(marker, place, xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8)
         lines = [*axis.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
-        axis.legend(lines, [line.get_label() for line in lines], fontsize=8, loc="lower left", ncols=4)
+        names = [str(line.get_label()) for line in lines]
+        axis.legend(lines, names, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     axes[-1].set_xlabel("request")
     figure.savefig(path, dpi=120)
     return path
+
+
+def _smooth(values: Sequence[float], swap: float) -> list[float]:
+    """Running median over at most nine requests, never across the swap."""
+    cut = int(swap)
+    smoothed = []
+    for index in range(len(values)):
+        first, last = (0, cut) if index < cut else (cut, len(values))
+        smoothed.append(median(values[max(first, index - 4) : min(last, index + 5)]))
+    return smoothed
