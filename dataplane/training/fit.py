@@ -25,7 +25,11 @@ ANCHORS_PER_BATCH = 1024
 SHARDS_AT_ONCE = 4
 LOSS_BLOCK = 64
 PROMPT_ANCHORS = 128
+MAX_CALIBRATION_ROWS = 2000
 MAX_EVIDENCE = 12  # batches and steps whose logits are kept for calibration
+
+# Draft logits [M, Vd] of some positions, and whether their argmax was the target's choice [M].
+Evidence = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def hot_vocabulary(
@@ -142,14 +146,14 @@ def acceptance_by_position(
     examples: Sequence[Example],
     num_steps: int,
     low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]] | None = None,
-) -> tuple[list[float], list[tuple[torch.Tensor, torch.Tensor]]]:
+) -> tuple[list[float], Evidence]:
     """Share of anchors whose first j + 1 greedy drafts are all the target's greedy tokens, for each step j.
 
-    Their sum + 1 is the expected acceptance length of a chain of `num_steps`. Also returns, per step, the draft logits'
-    evidence for calibration over anchors whose earlier drafts were right: (logits [M, Vd], is the argmax right [M]).
+    Their sum + 1 is the expected acceptance length of a chain of `num_steps`. Also returns evidence for calibration:
+    of the first batches and steps, the anchors whose earlier drafts were right.
     """
     alive_total, counted = [0.0] * num_steps, [0] * num_steps
-    evidence: list[tuple[torch.Tensor, torch.Tensor]] = []
+    evidence: Evidence = []
     for group in batches(examples, ANCHORS_PER_BATCH, random.Random(0), num_steps):
         outputs = unroll(parameters, config, target.embeddings, group, low_rank)
         alive, valid = torch.ones(group.anchors.shape, dtype=torch.bool), group.valid.all(-1)
@@ -167,20 +171,20 @@ def acceptance_by_position(
     return [total / max(count, 1) for total, count in zip(alive_total, counted, strict=True)], evidence
 
 
-def calibrated_temperature(evidence: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+def calibrated_temperature(evidence: Evidence) -> float:
     """The temperature under which the maximal probability predicts best (log-loss) whether the argmax is right.
 
     Source: temperature scaling, Guo et al. 2017 (arXiv 1706.04599), for the top label.
     """
-    best, best_loss = 1.0, math.inf
-    for temperature in torch.linspace(0.5, 2.5, 41).tolist():
-        loss = 0.0
-        for logits, right in evidence:
-            confidence = (logits / temperature).softmax(-1).amax(-1).clamp(1e-4, 1 - 1e-4)
-            loss += float(functional.binary_cross_entropy(confidence, right.float(), reduction="sum"))
-        if loss < best_loss:
-            best, best_loss = temperature, loss
-    return best
+    logits = torch.cat([logits for logits, _ in evidence])[:MAX_CALIBRATION_ROWS]
+    right = torch.cat([right for _, right in evidence])[:MAX_CALIBRATION_ROWS].float()
+
+    def log_loss(temperature: float) -> float:
+        confidence = (logits / temperature).softmax(-1).amax(-1).clamp(1e-4, 1 - 1e-4)
+        return float(functional.binary_cross_entropy(confidence, right))
+
+    coarse = min(torch.linspace(0.5, 2.5, 9).tolist(), key=log_loss)
+    return min(torch.linspace(coarse - 0.2, coarse + 0.2, 9).tolist(), key=log_loss) if len(right) else 1.0
 
 
 def groups(examples: Sequence[Example], anchors_per_batch: int) -> list[list[Example]]:

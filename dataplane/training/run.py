@@ -13,10 +13,11 @@ from dataplane.speculation.drafters.checkpoint import file_sha256, load_checkpoi
 from dataplane.speculation.drafters.delta import load_delta, newest_sequences, save_delta
 from dataplane.training.data import Records, Scorer, cut, read_records, score_records, split_heldout
 from dataplane.training.evaluate import MAX_REPLAY_TOKENS, Request, replay
+from dataplane.training.fit import calibrated_temperature
 from dataplane.training.progress import Progress
 from dataplane.training.replay_set import read_replay_set
 from dataplane.training.tables import target_tables
-from dataplane.training.train import calibrate, train_delta
+from dataplane.training.train import judge, train_delta
 from dataplane.training.unroll import Example
 
 MIN_TRAIN_RECORDS = 8
@@ -72,12 +73,13 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
     if fitted.num_batches == 0:
         return replace(report, reason=f"no time to train: preparation used up {TRAIN_SHARE:.0%} of max_seconds")
     progress.show("evaluating", 0.0)
-    before, _ = calibrate(static, target, incumbent, judged)
-    after, temperature = calibrate(static, target, fitted.delta, judged)
+    before, _ = judge(static, target, incumbent, judged)
+    after, evidence = judge(static, target, fitted.delta, judged)
     if after <= before:
         than = "the active version" if incumbent else "the static drafter"
         return replace(report, reason=f"nothing to gain: expected acceptance {after:.3f}, {than} has {before:.3f}")
 
+    temperature = calibrated_temperature(evidence)
     memory = newest_sequences([record.output_tokens for record in train])
     path = out / "delta.safetensors"
     save_delta(path, replace(fitted.delta, confidence_temperature=temperature, memory=memory))

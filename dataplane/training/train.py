@@ -12,7 +12,7 @@ import torch
 
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint
 from dataplane.speculation.drafters.delta import DELTA_MODULES, TenantDelta
-from dataplane.training.fit import acceptance_by_position, batches, calibrated_temperature, groups, unrolled_loss
+from dataplane.training.fit import Evidence, acceptance_by_position, batches, groups, unrolled_loss
 from dataplane.training.tables import TargetTables
 from dataplane.training.unroll import Batch, Example
 
@@ -103,10 +103,10 @@ def train_delta(
     return Fitted(delta, tuple(curve), done, clock() - started)
 
 
-def calibrate(
+def judge(
     static: EagleCheckpoint, target: TargetTables, delta: TenantDelta | None, examples: Sequence[Example]
-) -> tuple[float, float]:
-    """(expected acceptance length with NUM_STEPS drafts, confidence temperature), drafting after the true tokens."""
+) -> tuple[float, Evidence]:
+    """(expected acceptance length with NUM_STEPS drafts after the true tokens, evidence for calibration)."""
     parameters = {name: value for name, value in static.tensors.items() if value.is_floating_point()}
     low_rank = None
     if delta is not None:
@@ -114,7 +114,7 @@ def calibrate(
     shares, evidence = acceptance_by_position(
         parameters, static.config, target, static.hot_tokens, examples, NUM_STEPS, low_rank
     )
-    return 1 + sum(shares), calibrated_temperature(evidence)
+    return 1 + sum(shares), evidence
 
 
 def _step(
