@@ -35,6 +35,8 @@ class User(AbstractBaseUser):
     name = models.CharField(max_length=120, blank=True, default="")
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
+    # The organization whose admin made the account and chose its first password; nobody else can rely on who it is.
+    made_by = models.ForeignKey("Organization", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
 
     USERNAME_FIELD = "email"

@@ -105,7 +105,10 @@ def add_member(
     _require_rank(principal, organization.id, role)
     user = User.objects.filter(email=email.strip().lower()).first()
     if user is None:
-        user = User.objects.create_user(email, _checked(password) if password else None)
+        user = User.objects.create_user(email, _checked(password) if password else None, made_by=organization)
+    elif user.made_by_id not in (None, organization.id):
+        # Whoever chose the first password could sign in as this person: that must not open a second organization.
+        raise Conflict("This address has an account of another organization.", code="foreign_account", pointer="/email")
     elif password:
         raise Invalid("This person has an account already; leave the password out.", pointer="/password")
     membership, created = Membership.objects.get_or_create(

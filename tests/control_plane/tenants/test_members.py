@@ -24,6 +24,13 @@ def test_a_member_signs_in_with_the_first_password(alice: Tenant) -> None:
     assert [row["id"] for row in session.get("/api/v1/projects").json()["data"]] == [alice.project.id]
 
 
+def test_an_account_that_another_organization_made_opens_no_second_organization(alice: Tenant, bob: Tenant) -> None:
+    _add(alice.api, alice, email="dora@example.com", role="viewer", password="correct horse battery")
+    answer = _add(bob.api, bob, email="dora@example.com", role="owner")
+    assert (answer.status_code, answer.json()["code"]) == (409, "foreign_account")
+    assert not Membership.objects.filter(organization=bob.organization, user__email="dora@example.com").exists()
+
+
 def test_a_weak_first_password_is_refused_by_name(alice: Tenant) -> None:
     answer = _add(alice.api, alice, email="dora@example.com", role="viewer", password="password")
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/password")
