@@ -201,7 +201,7 @@ class Agent:
         key = (endpoint.endpoint_id, ref.speculator_version_id)
         if key in self._refused:
             return None, self._refused[key]
-        if key not in self._paths:
+        if key not in self._paths or not self._paths[key].exists():
             try:
                 self._paths[key] = self._artifacts.fetch(endpoint, ref)
             except ArtifactRefused as error:

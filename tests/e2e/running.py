@@ -56,6 +56,17 @@ class Running:
             trust_env=False,
         )
 
+    @contextmanager
+    def operator(self) -> Iterator[httpx.Client]:
+        """The management API as a signed-in person who operates the service; service keys can't."""
+        with httpx.Client(base_url=self.options.control_plane_url, timeout=30.0, trust_env=False) as browser:
+            browser.get("/sign-in")
+            form = {"username": self.demo["email"], "password": self.demo["password"]}
+            entered = browser.post("/sign-in", data=form | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]})
+            assert entered.status_code == 302, entered.text
+            browser.base_url = browser.base_url.join("/api/v1/")
+            yield browser
+
     def inference(self, key: str | None = None) -> openai.OpenAI:
         """The official client, by default with the demo project's key; it never retries."""
         return openai.OpenAI(
