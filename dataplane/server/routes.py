@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,9 @@ from dataplane.traffic.record import is_captured
 # The seeds of a request's choices are this far apart (2^64 / golden ratio): choice 0 has the request's own.
 _SEED_STRIDE = 0x9E3779B97F4A7C15
 _MAX_SEED = (1 << 63) - 1
+# How long, and how much of, a refused body is still taken from the wire.
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 64 << 20
 
 
 async def chat_completions(request: Request) -> Response:
@@ -230,21 +234,35 @@ def _caller(request: Request) -> tuple[AppliedSnapshot, Caller]:
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body, if it isn't larger than allowed. Raises BodyTooLarge before the rest of it is read."""
+    """The body, if it isn't larger than allowed. Raises BodyTooLarge."""
     limit = _serving(request).limits.max_body_bytes
     declared = request.headers.get("content-length", "")
-    too_large = BodyTooLarge(f"The body is larger than {limit} bytes.")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large
+    chunks = request.stream()
     data = bytearray()
     try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > limit:
-                raise too_large
+        if not (declared.isdigit() and int(declared) > limit):
+            async for chunk in chunks:
+                data += chunk
+                if len(data) > limit:
+                    break
+            else:
+                return bytes(data)
+        await _linger(chunks)
     except ClientDisconnect:
         raise InvalidRequest("The client closed the connection.") from None  # nobody reads it
-    return bytes(data)
+    raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+
+
+async def _linger(chunks: AsyncIterator[bytes]) -> None:
+    """Throw away what still comes, for a moment: a client that sends all before it listens would else see its
+    connection reset instead of the answer (RFC 9112, section 9.6)."""
+    received = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for chunk in chunks:
+                received += len(chunk)
+                if received > _LINGER_BYTES:
+                    return
 
 
 def _tokens(serving: Serving, prompt: Prompt) -> tuple[int, ...]:
