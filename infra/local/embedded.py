@@ -47,7 +47,6 @@ class EmbeddedServer:
             self.command(),
             log=self.log,
             environment=self.environment(),
-            stop_signal=self.stop_signal,
             folder=self.folder,
         )
 

@@ -25,19 +25,18 @@ def spawn(
     log: Path,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    stop_signal: int = signal.SIGTERM,
     nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start a direct child in a session of its own, its output appended to `log`.
 
-    The kernel sends the child `stop_signal` when the *thread* that called this dies (PR_SET_PDEATHSIG), so call it
-    from a thread that lives as long as the child may. A session of its own keeps the terminal's Ctrl-C from reaching
-    the child, which is stopped in order instead.
+    The kernel kills the child when the *thread* that called this dies (PR_SET_PDEATHSIG), so call it from a thread
+    that lives as long as the child may. Everything here survives that signal; a softer one lets a dying worker still
+    fork. A session of its own keeps the terminal's Ctrl-C from reaching the child, which is stopped in order instead.
     """
     parent = os.getpid()
 
     def before_exec() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent died before prctl
             os._exit(1)
         if nice:

@@ -95,7 +95,6 @@ class Supervisor:
             log=service.log,
             environment=service.environment(),
             folder=service.folder,
-            stop_signal=service.stop_signal,
             nice=service.nice,
         )
         self._running[name] = _Running(process, time.monotonic(), log_offset=offset)
