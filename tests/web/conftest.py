@@ -77,7 +77,7 @@ def make_version(speculator: Speculator, *, number: int, run: TrainingRun) -> Sp
         manifest_sha256="2" * 64,
         sample_count=64,
         consent={"capture": True, "retention_days": 30},
-        evaluation={"arms": arms},
+        evaluation=arms,
         gate={"accept": True, "reason": "Held-out acceptance length 2.40 against 1.70 static."},
     )
     return speculators.promote(version, actor="system", message="Passed the gate.")

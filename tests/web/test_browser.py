@@ -65,7 +65,7 @@ def test_the_endpoint_page_draws_the_chart_with_a_marker_at_the_new_version(page
     chart = page.locator("[data-endpoint-chart]")
     expect(chart).to_have_attribute("data-markers", "1")
     expect(chart.locator("canvas")).to_be_visible()
-    expect(page.locator("#chart-summary")).to_contain_text("1 speculator version went live")
+    expect(page.locator("#chart-summary")).to_contain_text("with v1; acceptance length 1.60")
     painted = chart.locator("canvas").evaluate(
         """canvas => {
           const wanted = getComputedStyle(document.documentElement).getPropertyValue("--chart-mark").trim();

@@ -149,7 +149,7 @@ def test_the_chart_tells_when_a_version_went_live(alice: Tenant) -> None:
     assert [change["label"] for change in found["versions"]] == ["v1"]
     assert found["points"][0]["version"] == "static" and found["points"][-1]["version"] == "v1"
     assert found["points"][-1]["acceptance_length"] == pytest.approx(2.5)
-    assert "1.60 to 2.50" in found["summary"]
+    assert "acceptance length 2.50 at 62 tokens/s per request with v1; acceptance length 1.60" in found["summary"]
 
 
 def test_a_point_never_spans_two_versions(alice: Tenant) -> None:
@@ -158,6 +158,11 @@ def test_a_point_never_spans_two_versions(alice: Tenant) -> None:
         None,
         alice.version.id,
     }
+
+
+def test_a_versions_evidence_is_on_its_page(alice: Tenant) -> None:
+    page = signed_in(alice).get(reverse("web:speculator", args=[alice.project.id, alice.speculator.id]))
+    assert "static (now)" in page.content.decode()
 
 
 def test_rolling_back_by_hand(alice: Tenant) -> None:

@@ -20,7 +20,7 @@ from control_plane.endpoints.models import SLUG, SPECULATION_MODES, Endpoint, Sp
 from control_plane.fleet import selectors as fleet
 from control_plane.speculators import selectors as speculators
 from web.page import Page, page
-from web.series import by_position, by_source, points, totals, version_changes
+from web.series import Totals, by_position, by_source, points, totals, version_changes
 
 SPAN = timedelta(hours=24)
 
@@ -173,20 +173,25 @@ def series(page: Page, endpoint_id: str) -> HttpResponse:
                 for point in found
             ],
             "versions": [{"t": at.timestamp(), "label": label.get(version, "?")} for at, version in changes],
-            "summary": _summary(found, len(changes)),
+            "summary": _summary(rows, label),
         }
     )
 
 
-def _summary(found: list[Any], num_versions: int) -> str:
-    if not found:
+def _summary(rows: list[SpeculationWindow], label: dict[str, str]) -> str:
+    """One sentence: what the newest version brought, compared with everything before it."""
+    if not rows:
         return "No adaptive requests in the last 24 hours. Send some, and their speed appears here within seconds."
-    first, last = found[0], found[-1]
-    return (
-        f"In the last 24 hours the acceptance length went from {first.acceptance_length:.2f} to "
-        f"{last.acceptance_length:.2f} and speed from {first.tokens_per_second:.0f} to {last.tokens_per_second:.0f} "
-        f"tokens/s per request; {num_versions} speculator version{'' if num_versions == 1 else 's'} went live."
-    )
+    newest = rows[-1].speculator_version_id
+    now = totals(row for row in rows if row.speculator_version_id == newest)
+    said = f"{_speed(now)} with {label.get(newest or '', 'the static speculator and memory')}"
+    earlier = [row for row in rows if row.speculator_version_id != newest]
+    return f"In the last 24 hours: {said}{f'; {_speed(totals(earlier))} before' if earlier else ''}."
+
+
+def _speed(total: Totals) -> str:
+    length, speed = total.acceptance_length or 1.0, total.tokens_per_second or 0.0
+    return f"acceptance length {length:.2f} at {speed:.0f} tokens/s per request"
 
 
 @page("web:endpoints", "endpoint:write")

@@ -40,8 +40,8 @@ def _speculator(page: Page, speculator_id: str, permission: str = "speculator:re
 
 
 def _length(version: SpeculatorVersion, arm: str) -> float | None:
-    """Held-out acceptance length of an arm, from the version's evaluation (a TrainingReport)."""
-    return (version.evaluation.get("arms") or {}).get(arm, {}).get("acceptance_length")
+    """Held-out acceptance length of an arm, from the version's evaluation (ArmReplay by arm)."""
+    return (version.evaluation.get(arm) or {}).get("acceptance_length")
 
 
 @page("web:speculators", "speculator:read")
