@@ -59,16 +59,24 @@
     return element;
   };
 
+  // A pause between requests breaks the line: nothing was measured there.
+  const PAUSE_SECONDS = 60;
+  const columns = (points) => {
+    const rows = [[], [], []];
+    const push = (...values) => values.forEach((value, i) => rows[i].push(value));
+    points.forEach((p, i) => {
+      if (i && p.t - points[i - 1].t > PAUSE_SECONDS) push(p.t - 1, null, null);
+      push(p.t, p.tokens_per_second, p.acceptance_length);
+    });
+    return rows;
+  };
+
   const show = (data) => {
     versions = data.versions;
     root.dataset.points = String(data.points.length);
     root.dataset.markers = String(versions.length);
     summary.textContent = data.summary;
-    const rows = [
-      data.points.map((p) => p.t),
-      data.points.map((p) => p.tokens_per_second),
-      data.points.map((p) => p.acceptance_length),
-    ];
+    const rows = columns(data.points);
     if (plot) plot.setData(rows);
     else if (data.points.length) plot = new uPlot(options(root.clientWidth), rows, root);
     body.replaceChildren(
