@@ -31,8 +31,8 @@ class Size:
     anti_seconds: float
 
 
-FULL = Size(peer=6, learn=48, replay=9, heldout=9, train_seconds=90, anti_seconds=60)
-QUICK = Size(peer=2, learn=24, replay=3, heldout=3, train_seconds=60, anti_seconds=20)
+FULL = Size(peer=6, learn=48, replay=9, heldout=9, train_seconds=180, anti_seconds=60)
+QUICK = Size(peer=2, learn=24, replay=3, heldout=3, train_seconds=120, anti_seconds=20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
