@@ -10,7 +10,7 @@ compile() {
         --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file "requirements/$output.txt.new" "$@"
     mv "requirements/$output.txt.new" "requirements/$output.txt"
 }
-all="--extra control-plane --extra dataplane --extra embedded --extra demo"
+all="--extra control-plane --extra dataplane --extra embedded --extra client --extra demo"
 compile dev pyproject.toml $all --extra dev
 compile run pyproject.toml -c requirements/dev.txt $all
 compile control-plane pyproject.toml -c requirements/dev.txt --extra control-plane
