@@ -31,16 +31,27 @@ def append_only(table: str) -> RunSQL:
     )
 
 
+_EVERYTHING = "(SELECT current_setting('slipstream.organizations', true)) = '*'"
+
+
 def row_security(table: str, column: str = "organization_id") -> RunSQL:
     """Rows are seen and written only for organizations named by the setting (`common/isolation.py`).
 
     The settings are read in scalar subqueries, once for each statement and not for each row.
     """
-    setting = "(SELECT current_setting('slipstream.organizations', true))"
-    allowed = (
-        f"{setting} = '*' OR {column} = ANY ((SELECT string_to_array("
-        "nullif(nullif(current_setting('slipstream.organizations', true), '*'), ''), ',')::uuid[])::uuid[])"
+    return _policy(
+        table,
+        f"{_EVERYTHING} OR {column} = ANY ((SELECT string_to_array("
+        "nullif(nullif(current_setting('slipstream.organizations', true), '*'), ''), ',')::uuid[])::uuid[])",
     )
+
+
+def row_security_through(table: str, column: str, parent: str, *, key: str = "id") -> RunSQL:
+    """For a row without an organization, which is its parent's: it is seen and written where the parent is seen."""
+    return _policy(table, f"{_EVERYTHING} OR EXISTS (SELECT FROM {parent} WHERE {parent}.{key} = {table}.{column})")
+
+
+def _policy(table: str, allowed: str) -> RunSQL:
     return RunSQL(
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY; "
         f"CREATE POLICY tenant ON {table} USING ({allowed}) WITH CHECK ({allowed})",

@@ -140,6 +140,8 @@ class ApiKey(Key):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(environment__in=["live", "test"]), name="api_key_environment"),
+            # The target of composite foreign keys: usage can't name a key of another project.
+            models.UniqueConstraint(fields=["project", "id"], name="api_key_project_id"),
         ]
 
 
