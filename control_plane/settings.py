@@ -96,6 +96,10 @@ SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_UR
 # A node that has been silent for this long no longer counts as serving.
 SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
 
+# The management API: requests of one principal, and failed authentications of one address (0: no limit).
+SLIPSTREAM_API_REQUESTS_PER_MINUTE = int(_number("SLIPSTREAM_API_REQUESTS_PER_MINUTE", 600))
+SLIPSTREAM_API_FAILURES_PER_MINUTE = int(_number("SLIPSTREAM_API_FAILURES_PER_MINUTE", 60))
+
 # ----------------------------------------------------------------------------------------------------------- training
 
 # The isolated child; SPEC and OUT are appended.
@@ -233,7 +237,6 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Slipstream management API",
-    "DESCRIPTION": "Endpoints, speculators, training runs, keys, usage and money of a Slipstream organization.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -20,5 +20,6 @@ urlpatterns = [
     path("", include("web.urls")),
 ]
 
+handler400 = "control_plane.common.problems.bad_request_page"
 handler404 = "control_plane.common.problems.not_found_page"
 handler500 = "control_plane.common.problems.server_error_page"

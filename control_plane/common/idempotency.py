@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,9 +77,7 @@ def begin(request: Request, actor: str) -> Ticket | None:
 
 def finish(ticket: Ticket, response: Response, *, secret_fields: tuple[str, ...] = ()) -> None:
     """Store a success beside its effect."""
-    body = response.data
-    if isinstance(body, dict) and secret_fields:
-        body = {name: None if name in secret_fields else value for name, value in body.items()}
+    body = without(response.data, secret_fields) if isinstance(response.data, dict) else response.data
     _records().create(
         actor=ticket.actor,
         key=ticket.key,
@@ -86,6 +85,10 @@ def finish(ticket: Ticket, response: Response, *, secret_fields: tuple[str, ...]
         status=response.status_code,
         body=json.loads(json.dumps(body, default=str)),
     )
+
+
+def without(body: Mapping[str, Any], secret_fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: None if name in secret_fields else value for name, value in body.items()}
 
 
 def _records() -> Any:

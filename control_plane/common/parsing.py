@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
@@ -34,8 +36,13 @@ class StrictJSONParser(JSONParser):
     """Rejects NaN and Infinity, doubled keys, NUL characters, lone surrogates and bottomless nesting with a 400."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        view = (parser_context or {}).get("view")
+        limit = getattr(view, "max_body_bytes", settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        content = stream.read(limit + 1)
+        if len(content) > limit:
+            raise RequestDataTooBig(f"The body is larger than {limit} bytes.")
         try:
-            value = json.loads(stream.read().decode("utf-8"), **_STRICT)
+            value = json.loads(content.decode("utf-8"), **_STRICT)
             _check(value)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {str(error)[:200]}") from error
@@ -115,6 +122,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError(wrong)
 
 
+_LETTERS = "0-9a-hjkmnp-tv-z"  # Crockford's base 32
 _JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]], ...] = (
     (serializers.CharField, (str,)),
     (serializers.DateTimeField, (str,)),
@@ -130,6 +138,8 @@ class TypedIdSerializerField(serializers.CharField):
     def __init__(self, prefix: str, **options: Any) -> None:
         self.prefix = prefix
         super().__init__(max_length=64, **options)
+        # What the OpenAPI document says of it.
+        self._spectacular_annotation = {"field": {"type": "string", "pattern": f"^{prefix}_[0-7][{_LETTERS}]{{25}}$"}}
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -147,11 +157,22 @@ def read_body(serializer: type[serializers.Serializer[Any]], request: Request, *
     return dict(reader.validated_data)
 
 
-def read_query(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The validated query parameters; an unknown or a repeated one is an error. Raises ValidationError."""
+def read_query(
+    serializer: type[serializers.Serializer[Any]], request: Request, *others: type[serializers.Serializer[Any]]
+) -> dict[str, Any]:
+    """The validated query parameters; an unknown or a repeated one is an error. Raises ValidationError.
+
+    others: further parameters of the same request, which are taken out before `serializer` reads the rest.
+    """
     for name, values in request.query_params.lists():
         if len(values) > 1:
             raise serializers.ValidationError({name: ["This parameter occurs more than once."]})
-    reader = serializer(data=request.query_params.dict())
+    given = request.query_params.dict()
+    found: dict[str, Any] = {}
+    for other in others:
+        reader = other(data={name: given.pop(name) for name in other().fields if name in given})
+        reader.is_valid(raise_exception=True)
+        found |= reader.validated_data
+    reader = serializer(data=given)
     reader.is_valid(raise_exception=True)
-    return dict(reader.validated_data)
+    return found | reader.validated_data

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from rest_framework import exceptions
@@ -34,7 +37,11 @@ _TITLES = {
     428: "Precondition required",
     429: "Too many requests",
     500: "Internal error",
+    503: "Unavailable",
 }
+# The database is down, restarting, or took this transaction back (a deadlock, a time limit): asking again may help.
+_UNAVAILABLE = (OperationalError, InterfaceError)
+_RETRY_SECONDS = 2
 
 
 def problem(
@@ -77,16 +84,20 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             errors=found,
         )
     elif isinstance(error, RequestDataTooBig):
-        body = problem(413, code="body_too_large", detail="The body is too large.", request_id=request_id)
+        body = problem(413, code="body_too_large", detail=str(error) or "The body is too large.", request_id=request_id)
     elif isinstance(error, PermissionDenied):
         body = problem(403, code="forbidden", detail=str(error) or "Not allowed.", request_id=request_id)
     elif isinstance(error, exceptions.APIException):
         if getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
         if getattr(error, "wait", None):
-            headers["Retry-After"] = str(int(error.wait))  # type: ignore[attr-defined]
+            headers["Retry-After"] = str(max(1, math.ceil(error.wait)))  # type: ignore[attr-defined]
         code = error.get_codes() if isinstance(error.detail, str) else error.default_code
         body = problem(error.status_code, code=str(code), detail=str(error.detail), request_id=request_id)
+    elif isinstance(error, _UNAVAILABLE):
+        logger.error("request %s: the database did not answer: %s", request_id, error)
+        headers["Retry-After"] = str(_RETRY_SECONDS)
+        body = problem(503, code="unavailable", detail="The service can't answer just now.", request_id=request_id)
     else:
         logger.exception("request %s failed", request_id, exc_info=error)
         body = problem(500, code="internal_error", detail="The service failed.", request_id=request_id)
@@ -121,7 +132,17 @@ def not_found_page(request: HttpRequest, exception: Exception | None = None) -> 
 
 
 def server_error_page(request: HttpRequest) -> HttpResponse:
+    """What fails outside of a view: among it the transaction that could not begin."""
+    if isinstance(sys.exc_info()[1], _UNAVAILABLE):
+        response = _plain(request, 503, "unavailable", "The service can't answer just now.")
+        response["Retry-After"] = str(_RETRY_SECONDS)
+        return response
     return _plain(request, 500, "internal_error", "The service failed.")
+
+
+def bad_request_page(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """What Django refuses before any view: an unknown host, a malformed request."""
+    return _plain(request, 400, "bad_request", "The request is malformed, or not meant for this host.")
 
 
 def _plain(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:

@@ -124,6 +124,8 @@ class Endpoints(ApiView):
 
 
 class Endpoint(ApiView):
+    conditional = {"patch": True, "delete": False}
+
     @extend_schema(operation_id="read_endpoint", responses=EndpointSerializer)
     def get(self, request: Request, endpoint_id: str) -> Response:
         return _shown(selectors.endpoint(self.principal, endpoint_id))
@@ -162,12 +164,16 @@ def _set_desired(view: ApiView, request: Request, endpoint_id: str, desired: str
 
 
 class Start(ApiView):
+    conditional = {"post": False}
+
     @extend_schema(operation_id="start_endpoint", request=None, responses={202: EndpointSerializer})
     def post(self, request: Request, endpoint_id: str) -> Response:
         return _set_desired(self, request, endpoint_id, "running")
 
 
 class Stop(ApiView):
+    conditional = {"post": False}
+
     @extend_schema(operation_id="stop_endpoint", request=None, responses={202: EndpointSerializer})
     def post(self, request: Request, endpoint_id: str) -> Response:
         return _set_desired(self, request, endpoint_id, "stopped")

@@ -109,8 +109,13 @@ class LimitState:
 
 
 def limit_headers(states: Mapping[str, LimitState]) -> dict[str, str]:
-    """OpenAI's x-ratelimit headers."""
+    """OpenAI's x-ratelimit headers, and the same in the IETF's form (draft-ietf-httpapi-ratelimit-headers-10)."""
     headers = {}
+    if states:
+        headers["ratelimit-policy"] = ", ".join(f'"{name}";q={state.limit};w=60' for name, state in states.items())
+        headers["ratelimit"] = ", ".join(
+            f'"{name}";r={state.remaining};t={math.ceil(state.reset_seconds)}' for name, state in states.items()
+        )
     for name, state in states.items():
         headers[f"x-ratelimit-limit-{name}"] = str(state.limit)
         headers[f"x-ratelimit-remaining-{name}"] = str(state.remaining)

@@ -63,8 +63,9 @@ class RequestIds:
 
 def error_response(error: ApiError) -> Response:
     headers = dict(error.headers)
-    if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    retry_after = 1.0 if error.retry_after is None and error.status in (429, 503) else error.retry_after
+    if retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(retry_after)))
     if error.status == 413:
         headers["connection"] = "close"  # the rest of the body is not going to be read
     return JSONResponse(error.body(), status_code=error.status, headers=headers)

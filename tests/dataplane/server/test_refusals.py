@@ -129,6 +129,8 @@ def test_limits_answer_429_with_headers_and_recover_with_the_request(node: Node)
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert response.headers["x-ratelimit-limit-requests"] == "2"
     assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert response.headers["ratelimit-policy"].startswith('"requests";q=2;w=60')
+    assert response.headers["ratelimit"].startswith('"requests";r=0;t=')
     assert node.chat("hi").status_code == 200  # another project
 
 
