@@ -170,7 +170,7 @@ def read_query(
     given = request.query_params.dict()
     found: dict[str, Any] = {}
     for other in others:
-        reader = other(data={name: given.pop(name) for name in other().fields if name in given})
+        reader = other(data={name: given.pop(name) for name in [*other().fields] if name in given})
         reader.is_valid(raise_exception=True)
         found |= reader.validated_data
     reader = serializer(data=given)
