@@ -87,7 +87,21 @@ class SpeculatorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentConfig:
+    """One of the deployments that share an endpoint's requests while a rollout is on its way."""
+
+    deployment_id: str
+    weight: int  # basis points of the endpoint's requests; 0: loaded, and not served yet
+    speculation_mode: Literal["off", "static", "adaptive"] = "adaptive"
+    max_lookahead: int = 8
+    holdout_rate: float = 0.01
+    speculator: SpeculatorRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointConfig:
+    """An endpoint. Its own policy is that of the deployment `deployment_id`, for nodes that know no `deployments`."""
+
     endpoint_id: str
     project_id: str
     deployment_id: str
@@ -99,6 +113,8 @@ class EndpointConfig:
     holdout_rate: float = 0.01
     speculator: SpeculatorRef | None = None
     enabled: bool = True
+    # All deployments that may serve a request; the weights add up to 10,000. Empty: the one above serves all.
+    deployments: tuple[DeploymentConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +231,24 @@ class LoadedVersion:
     speculator_version_id: str
     state: Literal["loaded", "refused"]
     reason: str = ""
+    deployment_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A sum of logarithms over requests: their mean is the logarithm of the geometric mean, a typical value."""
+
+    count: int = 0
+    total: float = 0.0  # sum of ln(value)
+    squares: float = 0.0  # sum of ln(value)^2
 
 
 @dataclass(frozen=True, slots=True)
 class SpeculationWindow:
-    """What one endpoint's requests of one arm did between two heartbeats.
+    """What one deployment's requests of one arm did between two heartbeats.
 
     arm: "off", "static" (the hold-out or by request) or "adaptive". `per_position[i]` counts accepted at position i.
+    The moments have one observation per request, so that a comparison knows how much requests differ.
     """
 
     endpoint_id: str
@@ -240,6 +267,11 @@ class SpeculationWindow:
     drafted_by_source: dict[str, int] = field(default_factory=dict)
     accepted_by_source: dict[str, int] = field(default_factory=dict)
     relearning: bool = False
+    deployment_id: str = ""
+    errors: int = 0  # of `requests`: failed in the engine or ran out of time
+    first_token: Moments = Moments()  # seconds from the start to the first token
+    per_token: Moments = Moments()  # decode seconds per token after the first
+    acceptance: Moments = Moments()  # acceptance length: tokens per step
 
 
 @dataclass(frozen=True, slots=True)

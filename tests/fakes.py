@@ -18,7 +18,7 @@ class FakeSequence:
     tokens: list[int]
     slot: int = 0
     project_id: str = "prj_a"
-    endpoint_id: str = "end_a"
+    deployment_id: str = "end_a"
     max_tokens: int = 64
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speculation: SpeculationPolicy = field(default_factory=SpeculationPolicy)

@@ -17,7 +17,7 @@ class GenerationRequest:
 
     request_id: str
     project_id: str
-    endpoint_id: str
+    deployment_id: str
     cache_salt: str
     prompt_tokens: tuple[int, ...]
     max_tokens: int
@@ -26,7 +26,7 @@ class GenerationRequest:
     stop_token_ids: tuple[int, ...] = ()  # generation ends after one of these; it is emitted and not shown
     ignore_eos: bool = False
     num_logprobs: int | None = None  # None: none; 0: of the chosen token; n: and of the n likeliest
-    speculator_version_id: str | None = None  # what the endpoint should run; the registry knows what is loaded
+    speculator_version_id: str | None = None  # what the deployment should run; the registry knows what is loaded
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dataplane.contracts import EndpointConfig, KeyDigest, Limits, ProjectConfig
+from dataplane.contracts import DeploymentConfig, EndpointConfig, KeyDigest, Limits, ProjectConfig
 from dataplane.errors import AuthenticationFailed, NotFound, RateLimited
 from dataplane.server.schemas import Speculation
 from dataplane.speculation.types import Mode, SpeculationPolicy
@@ -76,20 +76,37 @@ def endpoint_of(caller: Caller, name: str, snapshot: AppliedSnapshot) -> Endpoin
     return endpoint
 
 
+def deployment_of(endpoint: EndpointConfig, *, request_id: str) -> DeploymentConfig:
+    """Which of the endpoint's deployments serves the request: by weight, from a hash of the request's id."""
+    point = hash_share(request_id, "deployment") * sum(deployment.weight for deployment in endpoint.deployments)
+    for deployment in endpoint.deployments:
+        if point < deployment.weight:
+            return deployment
+        point -= deployment.weight
+    return DeploymentConfig(
+        deployment_id=endpoint.deployment_id,
+        weight=10_000,
+        speculation_mode=endpoint.speculation_mode,
+        max_lookahead=endpoint.max_lookahead,
+        holdout_rate=endpoint.holdout_rate,
+        speculator=endpoint.speculator,
+    )
+
+
 def speculation_policy(
-    endpoint: EndpointConfig, wish: Speculation | None, *, request_id: str, remember: bool
+    deployment: DeploymentConfig, wish: Speculation | None, *, request_id: str, remember: bool
 ) -> SpeculationPolicy:
-    """What the request gets: the endpoint's policy, lowered by the request's own wish or by the hold-out.
+    """What the request gets: the deployment's policy, lowered by the request's own wish or by the hold-out.
 
     A share of `holdout_rate` of the adaptive requests without a wish is served statically: the live comparison.
     """
-    mode: Mode = endpoint.speculation_mode
-    max_lookahead = endpoint.max_lookahead
+    mode: Mode = deployment.speculation_mode
+    max_lookahead = deployment.max_lookahead
     if wish is not None:
         mode = min(mode, wish.mode or mode, key=_RANK.__getitem__)
         if wish.max_lookahead is not None:
             max_lookahead = min(max_lookahead, wish.max_lookahead)
-    elif mode == "adaptive" and hash_share(request_id, "holdout") < endpoint.holdout_rate:
+    elif mode == "adaptive" and hash_share(request_id, "holdout") < deployment.holdout_rate:
         mode = "static"
     if max_lookahead == 0:
         mode = "off"

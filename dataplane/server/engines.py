@@ -65,8 +65,8 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
 
     def refresh(wanted: Mapping[str, WantedVersion]) -> list[LoadedVersion]:
         desired = {
-            endpoint_id: Desired(want.project_id, want.speculator_version_id, want.path)
-            for endpoint_id, want in wanted.items()
+            deployment_id: Desired(want.project_id, want.speculator_version_id, want.path, want.endpoint_id)
+            for deployment_id, want in wanted.items()
         }
         return drafters.refresh(desired)
 

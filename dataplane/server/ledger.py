@@ -25,6 +25,7 @@ class Admitted:
     event_id: str
     caller: Caller
     endpoint: EndpointConfig
+    deployment_id: str
     speculation: SpeculationPolicy
     is_captured: bool
     prompts: tuple[tuple[int, ...], ...]
@@ -55,8 +56,16 @@ class Ledger:
         )
         if outcome.first_token_seconds is not None:
             self.metrics.first_token_seconds.labels(project.project_id).observe(outcome.first_token_seconds)
-        if outcome.stats.decode_seconds > 0.0:
-            self.windows.add(endpoint.endpoint_id, outcome.completion_tokens, outcome.stats)
+        failed = outcome.status in ("engine_error", "timeout")
+        if failed or outcome.stats.decode_seconds > 0.0:
+            self.windows.add(
+                endpoint.endpoint_id,
+                admitted.deployment_id,
+                outcome.completion_tokens,
+                outcome.stats,
+                failed=failed,
+                first_token_seconds=outcome.first_token_seconds,
+            )
         if admitted.is_captured and outcome.status == "completed" and outcome.output_tokens[0]:
             self.segments.record(
                 TrafficRecord(
@@ -80,7 +89,7 @@ def usage_event(admitted: Admitted, outcome: Outcome) -> UsageEvent:
         organization_id=admitted.caller.project.organization_id,
         project_id=admitted.caller.project.project_id,
         endpoint_id=admitted.endpoint.endpoint_id,
-        deployment_id=admitted.endpoint.deployment_id,
+        deployment_id=admitted.deployment_id,
         key_id=admitted.caller.key.key_id,
         model=admitted.endpoint.model,
         status=outcome.status,

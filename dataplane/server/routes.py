@@ -15,7 +15,14 @@ from starlette.responses import JSONResponse, Response
 from dataplane.contracts import EndpointConfig
 from dataplane.engines.base import GenerationRequest
 from dataplane.errors import BodyTooLarge, InvalidRequest, Unavailable
-from dataplane.server.admission import Caller, authenticate, endpoint_of, limit_headers, speculation_policy
+from dataplane.server.admission import (
+    Caller,
+    authenticate,
+    deployment_of,
+    endpoint_of,
+    limit_headers,
+    speculation_policy,
+)
 from dataplane.server.generation import ChoiceEnded, Delta, Failed, Generation
 from dataplane.server.ledger import Admitted
 from dataplane.server.responses import Kind, ResponseFormatter
@@ -120,8 +127,9 @@ async def _complete(
     # Admitted: nothing between here and `start` may fail or wait.
     request_id = request.state.request_id
     captured = is_captured(project.traffic, store=body.store is not False, request_id=request_id)
+    deployment = deployment_of(endpoint, request_id=request_id)
     policy = speculation_policy(
-        endpoint,
+        deployment,
         body.speculation,
         request_id=request_id,
         remember=project.traffic.capture and body.store is not False,
@@ -131,6 +139,7 @@ async def _complete(
         event_id=new_id("evt"),
         caller=caller,
         endpoint=endpoint,
+        deployment_id=deployment.deployment_id,
         speculation=policy,
         is_captured=captured,
         prompts=prompts,
@@ -141,7 +150,7 @@ async def _complete(
         GenerationRequest(
             request_id=f"{request_id}-{index}-{choice}",
             project_id=project.project_id,
-            endpoint_id=endpoint.endpoint_id,
+            deployment_id=deployment.deployment_id,
             cache_salt=project.cache_salt,
             prompt_tokens=prompt,
             max_tokens=limit,
@@ -150,7 +159,7 @@ async def _complete(
             stop_token_ids=body.stop_token_ids,
             ignore_eos=bool(body.ignore_eos),
             num_logprobs=body.num_logprobs,
-            speculator_version_id=endpoint.speculator.speculator_version_id if endpoint.speculator else None,
+            speculator_version_id=deployment.speculator.speculator_version_id if deployment.speculator else None,
         )
         for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
         for choice in range(body.num_choices)

@@ -41,9 +41,9 @@ class Controller:
         self._recalled: dict[int, list[CellRate]] = {}  # by slot: rates of the memory's proposal in this step
         self._drafted = (0, 0)  # sequences with a neural draft in this step, its longest
 
-    def relearning(self, project_id: str, endpoint_id: str) -> bool:
-        """Has this endpoint's traffic drifted from what was learned, and has nothing caught up yet?"""
-        lane = self._lanes.find(project_id, endpoint_id)
+    def relearning(self, project_id: str, deployment_id: str) -> bool:
+        """Has this deployment's traffic drifted from what was learned, and has nothing caught up yet?"""
+        lane = self._lanes.find(project_id, deployment_id)
         return lane is not None and lane.relearning
 
     def plan(self, sequences: Sequence[SequenceView], candidates: Sequence[Candidates]) -> list[Plan]:

@@ -1,4 +1,4 @@
-"""What the controller has learned: one lane for each endpoint of a project, with an arm for each neural source."""
+"""What the controller has learned: one lane for each deployment of a project, with an arm for each neural source."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Arm:
 
 @dataclass(slots=True)
 class Lane:
-    """What was learned about one endpoint of one project."""
+    """What was learned about one deployment of one project."""
 
     memory: MemoryCalibration
     arms: dict[Source, Arm] = field(default_factory=dict)
@@ -118,12 +118,12 @@ class Lanes:
         self._pooled_cells: dict[int, Rate] = {}
         self._pooled_arms: dict[Source, Arm] = {"static": Arm(), "adaptive": Arm()}
 
-    def find(self, project_id: str, endpoint_id: str) -> Lane | None:
-        return self._lanes.get((project_id, endpoint_id))
+    def find(self, project_id: str, deployment_id: str) -> Lane | None:
+        return self._lanes.get((project_id, deployment_id))
 
     def of(self, sequence: SequenceView) -> Lane:
         """The sequence's lane; a new one if there is none. Beyond _MAX_LANES the oldest goes."""
-        key = (sequence.project_id, sequence.endpoint_id)
+        key = (sequence.project_id, sequence.deployment_id)
         lane = self._lanes.get(key)
         if lane is None:
             while len(self._lanes) >= _MAX_LANES:

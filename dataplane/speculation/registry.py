@@ -1,4 +1,4 @@
-"""The drafters of one node: the static one, every endpoint's trained delta, every project's memory.
+"""The drafters of one node: the static one, every deployment's trained delta, every project's memory.
 
 Drafters are untrusted: whatever one raises or proposes costs its request the speed-up and nothing else.
 """
@@ -71,7 +71,7 @@ class DrafterSet:
         self._broken: dict[int, set[Source]] = {}  # slot -> what raised in this request and is not asked again
 
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
-        """Load what the endpoints should run, off the hot path (any thread). Returns the state of every version."""
+        """Load what the deployments should run, off the hot path (any thread). Returns the state of every version."""
         report = self.deltas.refresh(desired)
         for want, delta in self.deltas.fresh():
             if delta.memory and not self.memory.bytes_of(want.project_id):  # a cold memory, as after a restart
@@ -86,9 +86,9 @@ class DrafterSet:
         while self._seeds:
             self.memory.adopt(*self._seeds.popleft())
 
-    def version_of(self, endpoint_id: str) -> str | None:
-        """The speculator version that drafts for the endpoint now; None: the static drafter alone."""
-        return self.deltas.version_of(endpoint_id)
+    def version_of(self, deployment_id: str) -> str | None:
+        """The speculator version that drafts for the deployment now; None: the static drafter alone."""
+        return self.deltas.version_of(deployment_id)
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
         """Committed positions and their features, for the neural drafter's own cache; see `types.Drafter.extend`.
@@ -172,8 +172,8 @@ class DrafterSet:
         if policy.mode == "static":
             return Candidates(EMPTY_PROPOSAL, neural)
         version = None
-        if neural and "adaptive" not in broken and self.deltas.of(sequence.endpoint_id) is not None:
-            neural, version = ("static", "adaptive"), self.deltas.version_of(sequence.endpoint_id)
+        if neural and "adaptive" not in broken and self.deltas.of(sequence.deployment_id) is not None:
+            neural, version = ("static", "adaptive"), self.deltas.version_of(sequence.deployment_id)
         return Candidates(self._recall(sequence, room), neural, version)
 
     def _recall(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
@@ -194,7 +194,7 @@ class DrafterSet:
         batch = [sequences[index] for index in indices]
         lookaheads = [plans[index].lookahead for index in indices]
         deltas = [
-            self.deltas.of(sequences[index].endpoint_id) if plans[index].source == "adaptive" else None
+            self.deltas.of(sequences[index].deployment_id) if plans[index].source == "adaptive" else None
             for index in indices
         ]
         try:

@@ -40,7 +40,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class SpeculationPolicy:
-    """The endpoint's policy after the request's (downward) override. max_lookahead 0 is plain decoding."""
+    """The deployment's policy after the request's (downward) override. max_lookahead 0 is plain decoding."""
 
     mode: Mode = "adaptive"
     max_lookahead: int = 8
@@ -56,7 +56,7 @@ class SequenceView(Protocol):
     @property
     def project_id(self) -> str: ...
     @property
-    def endpoint_id(self) -> str: ...  # which trained delta the adaptive drafter uses
+    def deployment_id(self) -> str: ...  # which trained delta the adaptive drafter uses
     @property
     def tokens(self) -> Sequence[int]: ...  # prompt + output; the last one is the root of the next step
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -27,14 +27,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WantedVersion:
-    """What an endpoint should run. `path` None: it could not be brought to this node; what it has now stays."""
+    """What a deployment should run. `path` None: it could not be brought to this node; what it has now stays."""
 
     project_id: str
     speculator_version_id: str
     path: Path | None
+    endpoint_id: str = ""
 
 
-# Loads the wanted versions off the hot path and says what is loaded and what was refused.
+# Loads the wanted versions, by deployment, off the hot path and says what is loaded and what was refused.
 Refresh = Callable[[Mapping[str, WantedVersion]], list[LoadedVersion]]
 
 
@@ -142,8 +143,10 @@ class Agent:
         try:
             data = json.loads(self._last_good.read_bytes())
             wanted = {
-                endpoint: WantedVersion(str(item["project_id"]), str(item["version"]), Path(item["path"]))
-                for endpoint, item in data.items()
+                deployment: WantedVersion(
+                    str(item["project_id"]), str(item["version"]), Path(item["path"]), str(item.get("endpoint", ""))
+                )
+                for deployment, item in data.items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
@@ -156,25 +159,25 @@ class Agent:
             return
         reasons: dict[str, str] = {}
         wanted: dict[str, WantedVersion] = {}
-        for endpoint in current.endpoints.values():
-            if endpoint.speculator is not None and endpoint.speculation_mode == "adaptive":
-                path, reason = self._bring(endpoint, endpoint.speculator)
-                version = endpoint.speculator.speculator_version_id
-                wanted[endpoint.endpoint_id] = WantedVersion(endpoint.project_id, version, path)
-                if reason:
-                    reasons[endpoint.endpoint_id] = reason
+        for endpoint, deployment_id, ref in _adaptive(current):
+            path, reason = self._bring(endpoint, ref)
+            wanted[deployment_id] = WantedVersion(
+                endpoint.project_id, ref.speculator_version_id, path, endpoint.endpoint_id
+            )
+            if reason:
+                reasons[deployment_id] = reason
         # A download that failed is tried again with every poll; a refusal is for good.
         is_complete = all(
-            (endpoint_id, want.speculator_version_id) in self._refused
-            for endpoint_id, want in wanted.items()
+            (want.endpoint_id, want.speculator_version_id) in self._refused
+            for want in wanted.values()
             if want.path is None
         )
         if wanted == self._wanted and is_complete:
             return
         loaded = self._refresh(wanted)
         self.loaded = tuple(
-            LoadedVersion(item.endpoint_id, item.speculator_version_id, "refused", reasons[item.endpoint_id])
-            if item.state == "refused" and item.endpoint_id in reasons
+            replace(item, reason=reasons[item.deployment_id])
+            if item.state == "refused" and item.deployment_id in reasons
             else item
             for item in loaded
         )
@@ -182,7 +185,9 @@ class Agent:
             self._wanted = wanted
             self._remember_good(wanted)
             for item in self.loaded:
-                log.info("endpoint %s: %s %s %s", item.endpoint_id, item.speculator_version_id, item.state, item.reason)
+                log.info(
+                    "deployment %s: %s %s %s", item.deployment_id, item.speculator_version_id, item.state, item.reason
+                )
 
     def report(self, status: Callable[[NodeIdentity], NodeStatus]) -> None:
         """Send the heartbeat with the windows since the last one that arrived."""
@@ -214,10 +219,15 @@ class Agent:
 
     def _remember_good(self, wanted: Mapping[str, WantedVersion]) -> None:
         good = {
-            item.endpoint_id: {"project_id": want.project_id, "version": want.speculator_version_id, "path": want.path}
+            item.deployment_id: {
+                "project_id": want.project_id,
+                "version": want.speculator_version_id,
+                "path": want.path,
+                "endpoint": want.endpoint_id,
+            }
             for item in self.loaded
             if item.state == "loaded"
-            and (want := wanted.get(item.endpoint_id)) is not None
+            and (want := wanted.get(item.deployment_id)) is not None
             and want.path is not None
             and want.speculator_version_id == item.speculator_version_id
         }
@@ -237,3 +247,14 @@ class Agent:
                 self._artifacts.forget(project_id)
                 own = {item.endpoint_id for item in before.endpoints.values() if item.project_id == project_id}
                 self._paths = {key: path for key, path in self._paths.items() if key[0] not in own}
+
+
+def _adaptive(applied: AppliedSnapshot) -> Iterator[tuple[EndpointConfig, str, SpeculatorRef]]:
+    """Every deployment that should run a speculator version: its endpoint, its id and the version."""
+    for endpoint in applied.endpoints.values():
+        if not endpoint.deployments:
+            if endpoint.speculator is not None and endpoint.speculation_mode == "adaptive":
+                yield endpoint, endpoint.deployment_id, endpoint.speculator
+        for deployment in endpoint.deployments:
+            if deployment.speculator is not None and deployment.speculation_mode == "adaptive":
+                yield endpoint, deployment.deployment_id, deployment.speculator

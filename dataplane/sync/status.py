@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from dataplane.contracts import SpeculationWindow
+from dataplane.contracts import Moments, SpeculationWindow
 from dataplane.engines.base import SpeculationStats
 from dataplane.stamps import timestamp
 
@@ -28,26 +29,45 @@ class _Totals:
     drafted_by_source: dict[str, int] = field(default_factory=dict)
     accepted_by_source: dict[str, int] = field(default_factory=dict)
     relearning: bool = False
+    errors: int = 0
+    first_token: Moments = field(default_factory=Moments)
+    per_token: Moments = field(default_factory=Moments)
+    acceptance: Moments = field(default_factory=Moments)
 
 
 class SpeculationWindows:
-    """Sums of finished requests by endpoint, arm and speculator version. Thread-safe.
+    """Sums of finished requests by deployment, arm and speculator version. Thread-safe.
 
     `take` empties it; a heartbeat that could not be sent gives its windows back with `restore`, so that a silence of
     the control plane costs resolution, not numbers.
     """
 
     def __init__(self) -> None:
-        self._totals: dict[tuple[str, str, str | None], _Totals] = {}
+        self._totals: dict[tuple[str, str, str, str | None], _Totals] = {}
         self._lock = threading.Lock()
 
-    def add(self, endpoint_id: str, completion_tokens: int, stats: SpeculationStats) -> None:
-        """Count one finished request."""
-        key = (endpoint_id, stats.mode, stats.speculator_version_id)
+    def add(
+        self,
+        endpoint_id: str,
+        deployment_id: str,
+        completion_tokens: int,
+        stats: SpeculationStats,
+        *,
+        failed: bool = False,
+        first_token_seconds: float | None = None,
+    ) -> None:
+        """Count one finished request. failed: by the engine's or the clock's fault, not the client's."""
+        key = (endpoint_id, deployment_id, stats.mode, stats.speculator_version_id)
         with self._lock:
             totals = self._totals.setdefault(key, _Totals(timestamp()))
             totals.requests += 1
             totals.completion_tokens += completion_tokens
+            totals.errors += failed
+            totals.first_token = _with(totals.first_token, first_token_seconds)
+            if completion_tokens > 1 and not failed:
+                totals.per_token = _with(totals.per_token, stats.decode_seconds / (completion_tokens - 1))
+            if stats.steps and not failed:
+                totals.acceptance = _with(totals.acceptance, 1.0 + stats.accepted / stats.steps)
             _merge(totals, stats)
 
     def take(self) -> tuple[SpeculationWindow, ...]:
@@ -57,23 +77,28 @@ class SpeculationWindows:
         return tuple(
             SpeculationWindow(
                 endpoint_id=endpoint_id,
+                deployment_id=deployment_id,
                 arm=arm,
                 speculator_version_id=version,
                 ended_at=ended_at,
                 **{name: getattr(totals, name) for name in _Totals.__slots__},
             )
-            for (endpoint_id, arm, version), totals in taken.items()
+            for (endpoint_id, deployment_id, arm, version), totals in taken.items()
         )
 
     def restore(self, windows: tuple[SpeculationWindow, ...]) -> None:
         """Put back what could not be sent."""
         with self._lock:
             for window in windows:
-                key = (window.endpoint_id, window.arm, window.speculator_version_id)
+                key = (window.endpoint_id, window.deployment_id, window.arm, window.speculator_version_id)
                 totals = self._totals.setdefault(key, _Totals(window.started_at))
                 totals.started_at = min(totals.started_at, window.started_at)
                 totals.requests += window.requests
                 totals.completion_tokens += window.completion_tokens
+                totals.errors += window.errors
+                totals.first_token = _sum(totals.first_token, window.first_token)
+                totals.per_token = _sum(totals.per_token, window.per_token)
+                totals.acceptance = _sum(totals.acceptance, window.acceptance)
                 _merge(totals, window)
 
 
@@ -87,6 +112,17 @@ def _merge(totals: _Totals, more: SpeculationStats | SpeculationWindow) -> None:
     totals.drafted_by_source = add_counts(totals.drafted_by_source, more.drafted_by_source)
     totals.accepted_by_source = add_counts(totals.accepted_by_source, more.accepted_by_source)
     totals.relearning = totals.relearning or more.relearning
+
+
+def _with(moments: Moments, value: float | None) -> Moments:
+    """One observation more. What is not positive has no logarithm and is none."""
+    if value is None or value <= 0.0:
+        return moments
+    return _sum(moments, Moments(1, math.log(value), math.log(value) ** 2))
+
+
+def _sum(left: Moments, right: Moments) -> Moments:
+    return Moments(left.count + right.count, left.total + right.total, left.squares + right.squares)
 
 
 def add_positions(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:

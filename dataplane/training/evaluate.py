@@ -73,7 +73,7 @@ class ReplaySequence:
 
     request: Request
     slot: int
-    endpoint_id: str
+    deployment_id: str
     project_id: str = "replay"
     tokens: list[int] = field(default_factory=list)
     num_steps: int = 0

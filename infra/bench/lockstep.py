@@ -79,7 +79,7 @@ class _Arm:
         request = GenerationRequest(
             request_id=f"{_TENANT}-{seed}",
             project_id=_TENANT,
-            endpoint_id=_TENANT,
+            deployment_id=_TENANT,
             cache_salt=_TENANT,
             prompt_tokens=prompt,
             max_tokens=_MAX_TOKENS,

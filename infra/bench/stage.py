@@ -88,7 +88,7 @@ class Stage:
             request = GenerationRequest(
                 request_id=f"bench-{self._count}",
                 project_id=tenant,
-                endpoint_id=tenant,
+                deployment_id=tenant,
                 cache_salt=tenant,
                 prompt_tokens=tuple(prompt),
                 max_tokens=max_tokens,

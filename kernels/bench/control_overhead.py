@@ -36,7 +36,7 @@ class Request:
     slot: int
     num_prompt_tokens: int
     project_id: str = "prj"
-    endpoint_id: str = "end"
+    deployment_id: str = "end"
     num_logprobs: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speculation: SpeculationPolicy = field(default_factory=lambda: SpeculationPolicy("adaptive", 8, True))

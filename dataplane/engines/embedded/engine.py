@@ -265,9 +265,9 @@ class EmbeddedEngine:
         with self._wake:
             if self._sequences.pop(sequence.request.request_id, None) is None:
                 return
-        relearning = self.controller.relearning(sequence.project_id, sequence.endpoint_id)
+        relearning = self.controller.relearning(sequence.project_id, sequence.deployment_id)
         adaptive = sequence.speculation.mode == "adaptive"
-        version = self.drafters.version_of(sequence.endpoint_id) if adaptive else None
+        version = self.drafters.version_of(sequence.deployment_id) if adaptive else None
         if sequence.slot >= 0:
             self.drafters.release(sequence)
         self._scheduler.remove(sequence)

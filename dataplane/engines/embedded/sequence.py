@@ -47,8 +47,8 @@ class Sequence:
         return self.request.project_id
 
     @property
-    def endpoint_id(self) -> str:
-        return self.request.endpoint_id
+    def deployment_id(self) -> str:
+        return self.request.deployment_id
 
     @property
     def num_prompt_tokens(self) -> int:

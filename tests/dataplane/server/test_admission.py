@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dataplane.contracts import EndpointConfig, Limits, Snapshot
+from dataplane.contracts import DeploymentConfig, EndpointConfig, Limits, Snapshot
 from dataplane.errors import AuthenticationFailed, RateLimited
-from dataplane.server.admission import Pepper, RateLimiter, authenticate, speculation_policy
+from dataplane.server.admission import Pepper, RateLimiter, authenticate, deployment_of, speculation_policy
 from dataplane.server.schemas import Speculation
 from dataplane.sync.snapshot import AppliedSnapshot
 from tests.dataplane.server.conftest import KEYS, PEPPER, snapshot
 
-ENDPOINT = EndpointConfig("ep", "prj", "dep", "assistant", "m", "adaptive", 8, holdout_rate=0.1)
+DEPLOYMENT = DeploymentConfig("dep", 10_000, "adaptive", 8, holdout_rate=0.1)
 
 
 class Clock:
@@ -58,20 +58,34 @@ def test_a_key_of_a_project_that_is_not_on_this_node_is_unknown() -> None:
     ],
 )
 def test_a_wish_lowers_the_endpoints_policy_and_is_never_held_out(wish: Speculation, mode: str, lookahead: int) -> None:
-    endpoint = replace(ENDPOINT, holdout_rate=1.0)
-    policy = speculation_policy(endpoint, wish, request_id="req", remember=True)
+    deployment = replace(DEPLOYMENT, holdout_rate=1.0)
+    policy = speculation_policy(deployment, wish, request_id="req", remember=True)
     assert (policy.mode, policy.max_lookahead, policy.remember) == (mode, lookahead, mode == "adaptive")
 
 
 @pytest.mark.parametrize("mode", ["off", "static"])
 def test_a_wish_never_raises_the_endpoints_policy(mode: str) -> None:
-    endpoint = replace(ENDPOINT, speculation_mode=mode)  # type: ignore[arg-type]
-    assert speculation_policy(endpoint, Speculation(mode="adaptive"), request_id="r", remember=False).mode == mode
+    deployment = replace(DEPLOYMENT, speculation_mode=mode)  # type: ignore[arg-type]
+    assert speculation_policy(deployment, Speculation(mode="adaptive"), request_id="r", remember=False).mode == mode
+
+
+def test_deployments_share_the_requests_by_their_weights() -> None:
+    deployments = tuple(DeploymentConfig(f"dep_{weight}", weight) for weight in (0, 500, 9_500))
+    endpoint = EndpointConfig("ep", "prj", "dep_9500", "assistant", "m", deployments=deployments)
+    chosen = [deployment_of(endpoint, request_id=f"req_{number}").deployment_id for number in range(4000)]
+    assert 140 < chosen.count("dep_500") < 260
+    assert chosen.count("dep_0") == 0
+    assert chosen.count("dep_500") + chosen.count("dep_9500") == 4000
+
+
+def test_an_older_snapshot_without_deployments_is_served_by_its_only_one() -> None:
+    endpoint = EndpointConfig("ep", "prj", "dep_1", "assistant", "m", "static", 5, holdout_rate=0.25)
+    assert deployment_of(endpoint, request_id="req") == DeploymentConfig("dep_1", 10_000, "static", 5, 0.25)
 
 
 def test_the_holdout_is_a_fixed_share_by_request_id() -> None:
     def mode(number: int) -> str:
-        return speculation_policy(ENDPOINT, None, request_id=f"req_{number}", remember=False).mode
+        return speculation_policy(DEPLOYMENT, None, request_id=f"req_{number}", remember=False).mode
 
     modes = [mode(number) for number in range(2000)]
     assert 150 < modes.count("static") < 250

@@ -61,6 +61,22 @@ def test_an_endpoint_that_wants_no_version_any_more_drafts_statically(tmp_path: 
     assert registry.of("end_a") is None
 
 
+def test_deployments_that_run_the_same_version_share_one_delta_and_its_bytes(tmp_path: Path) -> None:
+    registry = DeltaRegistry(load, max_bytes=150)
+    wanted = desired(tmp_path, dep_a="a" * 100)
+    registry.refresh(wanted)
+    registry.swap_if_ready()
+    wanted["dep_b"] = wanted["dep_a"]
+    report = registry.refresh(wanted)
+    registry.swap_if_ready()
+    assert {one.deployment_id for one in report if one.state == "loaded"} == {"dep_a", "dep_b"}
+    assert registry.of("dep_a") is registry.of("dep_b") is not None
+    strangers = wanted | desired(tmp_path, dep_c="a" * 100)  # the same bytes, of another project
+    registry.refresh(strangers)
+    registry.swap_if_ready()
+    assert registry.of("dep_c") is None
+
+
 def test_the_endpoints_that_drafted_last_stay_when_memory_is_short(tmp_path: Path) -> None:
     registry = DeltaRegistry(load, max_bytes=250)
     wanted = desired(tmp_path, end_a="a" * 100, end_b="b" * 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dataplane.contracts import (
     ArtifactFile,
+    DeploymentConfig,
     EndpointConfig,
     LoadedVersion,
     Manifest,
+    Moments,
     NodeStatus,
     ProjectConfig,
     SequencedUsage,
@@ -101,7 +104,9 @@ class World:
     def refresh(self, wanted: Mapping[str, WantedVersion]) -> list[LoadedVersion]:
         self.refreshed.append(dict(wanted))
         return [
-            LoadedVersion(name, want.speculator_version_id, "loaded" if want.path else "refused", "no file")
+            LoadedVersion(
+                want.endpoint_id, want.speculator_version_id, "loaded" if want.path else "refused", "no file", name
+            )
             for name, want in wanted.items()
         ]
 
@@ -239,7 +244,7 @@ def test_a_verified_artifact_is_loaded_once(world: World) -> None:
     world.offer()
     world.agent.follow()
     world.agent.follow()
-    path = world.refreshed[-1]["ep_1"].path
+    path = world.refreshed[-1]["dep_1"].path
     assert path is not None
     assert path.read_bytes() == BODY
     assert len(world.refreshed) == 1
@@ -267,7 +272,7 @@ def test_an_artifact_with_anything_wrong_is_refused_with_a_reason(
     world.offer(**changes)
     world.agent.follow()
     world.agent.follow()
-    assert world.refreshed == [{"ep_1": WantedVersion("prj_1", "spv_1", None)}]
+    assert world.refreshed == [{"dep_1": WantedVersion("prj_1", "spv_1", None, "ep_1")}]
     assert world.agent.loaded[0].state == "refused"
     assert reason in world.agent.loaded[0].reason
     world.agent.report(status)
@@ -331,20 +336,45 @@ def test_deleted_traffic_takes_the_nodes_copies_along(world: World) -> None:
 
 def test_windows_of_a_lost_heartbeat_come_with_the_next(world: World) -> None:
     stats = SpeculationStats("adaptive", 2, 4, 3, (2, 2), (2, 1), {"memory": 4}, {"memory": 3}, "spv_1")
-    world.windows.add("ep_1", 5, stats)
+    world.windows.add("ep_1", "dep_1", 5, replace(stats, decode_seconds=2.0), first_token_seconds=0.5)
     world.script.is_down = True
     with pytest.raises(ControlPlaneError):
         world.agent.report(status)
     world.script.is_down = False
-    world.windows.add("ep_1", 5, replace(stats, per_position_drafted=(1,), per_position_accepted=(1,)))
+    world.windows.add("ep_1", "dep_1", 5, replace(stats, per_position_drafted=(1,), per_position_accepted=(1,)))
     world.agent.report(status)
     world.agent.report(status)
     assert [len(sent.windows) for sent in world.script.statuses] == [1, 0]
     window = world.script.statuses[0].windows[0]
     assert (window.requests, window.completion_tokens, window.steps, window.accepted) == (2, 10, 4, 6)
     assert (window.per_position_drafted, window.per_position_accepted) == ((3, 2), (3, 1))
+    assert (window.deployment_id, window.errors) == ("dep_1", 0)
+    assert window.first_token == Moments(1, math.log(0.5), math.log(0.5) ** 2)
+    assert window.per_token == Moments(1, math.log(0.5), math.log(0.5) ** 2)  # 2 s for 4 tokens after the first
+    assert window.acceptance.count == 2
     assert window.accepted_by_source == {"memory": 6}
     assert (window.arm, window.speculator_version_id) == ("adaptive", "spv_1")
+
+
+def test_a_request_that_failed_is_an_error_of_its_deployment_and_tells_nothing_of_speed(world: World) -> None:
+    world.windows.add("ep_1", "dep_2", 3, SpeculationStats("off", 3, decode_seconds=1.0), failed=True)
+    world.agent.report(status)
+    window = world.script.statuses[0].windows[0]
+    assert (window.deployment_id, window.requests, window.errors) == ("dep_2", 1, 1)
+    assert window.per_token.count == window.acceptance.count == 0
+
+
+def test_the_versions_of_all_deployments_of_an_endpoint_are_brought(world: World) -> None:
+    world.offer()
+    endpoint = world.script.snapshot.endpoints[0]
+    old = DeploymentConfig("dep_1", 9_500, "static")
+    new = DeploymentConfig("dep_2", 500, "adaptive", speculator=endpoint.speculator)
+    endpoint = replace(endpoint, speculator=None, deployments=(old, new))
+    world.script.snapshot = replace(world.script.snapshot, endpoints=(endpoint,))
+    world.agent.follow()
+    assert [(item.deployment_id, item.endpoint_id, item.state) for item in world.agent.loaded] == [
+        ("dep_2", "ep_1", "loaded")
+    ]
 
 
 def test_usage_arrives_exactly_once_whatever_answer_is_lost(world: World) -> None:
