@@ -95,6 +95,8 @@ SLIPSTREAM_CHECKPOINTS_DIR = Path(os.environ.get("SLIPSTREAM_CHECKPOINTS_DIR", B
 SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_URL", "http://127.0.0.1:8100")
 # A node that has been silent for this long no longer counts as serving.
 SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
+# How old a load balancer's routes may be: a node goes on serving a project for this long after they stopped naming it.
+SLIPSTREAM_ROUTE_SECONDS = _number("SLIPSTREAM_ROUTE_SECONDS", 5)
 
 # The management API: requests of one principal, and failed authentications of one address (0: no limit).
 SLIPSTREAM_API_REQUESTS_PER_MINUTE = int(_number("SLIPSTREAM_API_REQUESTS_PER_MINUTE", 600))

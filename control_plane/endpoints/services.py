@@ -13,7 +13,7 @@ from control_plane.common.states import record_event
 from control_plane.endpoints.models import CatalogueModel, Deployment, Endpoint
 from control_plane.tenants import audit
 from control_plane.tenants.models import Project
-from control_plane.tenants.placements import bump_generation, generation_of, place
+from control_plane.tenants.placements import bump_generation
 
 __all__ = ["bump_generation", "create_endpoint", "set_desired_state", "update_endpoint"]
 
@@ -41,7 +41,6 @@ def create_endpoint(
     Deployment.objects.create(
         organization_id=project.organization_id, endpoint=endpoint, number=1, model=model, model_sha256=model.sha256
     )
-    place(project.id, model.id)
     _changed(endpoint)
     record_event(endpoint, before="", code="created", actor=actor)
     audit.record(
@@ -105,9 +104,9 @@ def _lock(endpoint: Endpoint, if_match: str | None) -> Endpoint:
 
 def _changed(endpoint: Endpoint) -> None:
     """The nodes must know, and clients see another ETag."""
-    bump_generation(endpoint.project_id)
+    generation = bump_generation(endpoint.project_id)
     Endpoint.objects.unscoped().filter(pk=endpoint.pk).update(
-        row_version=F("row_version") + 1, generation=generation_of(endpoint.model_id), updated_at=timezone.now()
+        row_version=F("row_version") + 1, generation=generation, updated_at=timezone.now()
     )
     endpoint.refresh_from_db(fields=["row_version", "generation", "updated_at"])
 

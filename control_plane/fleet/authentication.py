@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from control_plane.common.ids import InvalidId
 from control_plane.fleet.models import Node
 from control_plane.fleet.services import credential_digest
-from control_plane.tenants.models import SnapshotGeneration
+from control_plane.tenants.models import NodeSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class NodeAuthentication(authentication.BaseAuthentication):
         node_id, _, credential = rest.strip().partition(":")
         if scheme.lower() != "node" or not credential:
             raise exceptions.NotAuthenticated("Nodes authenticate with `Node <node_id>:<credential>`.")
-        generation = SnapshotGeneration.objects.filter(group=OuterRef("model")).values("generation")
+        generation = NodeSnapshot.objects.filter(pk=OuterRef("pk")).values("generation")
         try:
             node = Node.objects.filter(pk=node_id).annotate(generation=Subquery(generation)).first()
         except InvalidId:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from control_plane.common.ids import TypedIdField
 from control_plane.common.states import StateEvent, Stateful, state_constraint
 
+_ALIVE = ("ready", "not_ready", "cordoned", "draining", "drained")
+
+# A node reports what it is, and operators say what they want of it (`desired`): any report may follow any other.
 NODE_TRANSITIONS: dict[str, frozenset[str]] = {
-    "registering": frozenset({"ready", "not_ready", "draining", "drained", "lost"}),
-    "ready": frozenset({"not_ready", "draining", "drained", "lost", "registering"}),
-    "not_ready": frozenset({"ready", "draining", "drained", "lost", "registering"}),
-    "draining": frozenset({"drained", "ready", "not_ready", "lost", "registering"}),
-    "drained": frozenset({"ready", "not_ready", "draining", "lost", "registering"}),
-    "lost": frozenset({"ready", "not_ready", "draining", "drained", "registering"}),
+    state: frozenset({*_ALIVE, "registering", "lost"}) - {state} for state in (*_ALIVE, "registering", "lost")
 }
+
+# serving: takes new projects. cordoned: keeps those that it has. drained: is to give them away.
+DESIRED_STATES = ("serving", "cordoned", "drained")
+# States in which a node can hold projects, and in which it answers requests.
+_HOLDS = frozenset({"registering", "ready", "not_ready", "cordoned"})
+_SERVES = frozenset({"ready", "cordoned", "draining"})
 
 
 class Node(Stateful):
@@ -40,13 +45,38 @@ class Node(Stateful):
     usage_spooled = models.PositiveBigIntegerField(default=0)
     traffic_dropped = models.PositiveBigIntegerField(default=0)
     registered_at = models.DateTimeField(default=timezone.now)
+    desired = models.CharField(max_length=16, default="serving")
+    # Whether it admits requests: a process that is shutting down does not, one that gives its projects away does.
+    admits = models.BooleanField(default=True)
+    # Whether every project was asked if it would rather live here (fleet/placement.py).
+    is_offered = models.BooleanField(default=False)
+    # Capacity as the node reported it: projects in its snapshot, and memory for their own speculator versions.
+    max_projects = models.PositiveIntegerField(default=1000)
+    adaptive_bytes = models.PositiveBigIntegerField(default=256 << 20)
 
     class Meta:
-        constraints = [state_constraint(NODE_TRANSITIONS, name="node_state")]
+        constraints = [
+            state_constraint(NODE_TRANSITIONS, name="node_state"),
+            models.CheckConstraint(condition=Q(desired__in=DESIRED_STATES), name="node_desired"),
+        ]
         indexes = [models.Index(fields=["model", "state"], name="node_model_state")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def accepts(self) -> bool:
+        """Whether projects may be placed here."""
+        return self.desired == "serving" and self.state in _HOLDS
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the projects that are placed here may stay."""
+        return self.desired != "drained" and self.state in _HOLDS
+
+    def serves(self, generation: int) -> bool:
+        """Whether it answers requests for what came to it with `generation`."""
+        return self.state in _SERVES and self.admits and self.applied_generation >= generation
 
 
 class NodeEvent(StateEvent):

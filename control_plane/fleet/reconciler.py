@@ -13,11 +13,13 @@ from django.utils import timezone
 from control_plane.common.states import transition
 from control_plane.endpoints.models import Endpoint
 from control_plane.fleet.models import Node
+from control_plane.fleet.placement import place_all
+from control_plane.tenants.models import Placement
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The nodes of an endpoint's model that are heard of, as far as this decision needs them."""
+    """The nodes that hold an endpoint's project and are heard of, as far as this decision needs them."""
 
     heard: int  # any state
     ready: int
@@ -67,7 +69,7 @@ def _away(going: str, gone: str, state: str, generation: int, serving: Serving) 
 
 def serving_of(nodes: Iterable[Node]) -> Serving:
     nodes = list(nodes)
-    ready = [node.applied_generation for node in nodes if node.state == "ready"]
+    ready = [node.applied_generation for node in nodes if node.serves(0)]
     return Serving(
         heard=len(nodes),
         ready=len(ready),
@@ -76,24 +78,38 @@ def serving_of(nodes: Iterable[Node]) -> Serving:
     )
 
 
-def reconcile(model: str | None = None) -> int:
-    """Move every endpoint (of one target model) as far as it goes now. Returns the number of moves.
+def reconcile(node_id: str | None = None) -> int:
+    """Move every endpoint (of the projects on one node) as far as it goes now. Returns the number of moves.
 
-    1. In a whole sweep, find silent nodes and mark them lost. (A heartbeat, which holds its own node's row, doesn't:
-    two of them would wait for each other.) 2. Sum up the nodes of each model. 3. Take each endpoint's steps.
+    1. In a whole sweep, find silent nodes and mark them lost, and place projects on nodes. (A heartbeat, which holds
+    its own node's row, doesn't: two of them would wait for each other.) 2. Sum up the nodes that hold each project.
+    3. Take each endpoint's steps.
     """
-    if model is None:
+    if node_id is None:
         mark_lost()
-    nodes: dict[str, list[Node]] = {}
-    for node in Node.objects.exclude(state="lost"):
-        nodes.setdefault(node.model, []).append(node)
+        place_all()
+    holders = _holders(node_id)
     rows = Endpoint.objects.unscoped().exclude(state="deleted")
-    if model is not None:
-        rows = rows.filter(model_id=model)
+    if node_id is not None:
+        rows = rows.filter(project__in={project_id for project_id, _ in holders})
     moves = 0
     for endpoint in rows.order_by("id").iterator(chunk_size=1000):
-        moves += _settle(endpoint, serving_of(nodes.get(endpoint.model_id, [])))
+        moves += _settle(endpoint, serving_of(holders.get((endpoint.project_id, endpoint.model_id), [])))
     return moves
+
+
+def _holders(node_id: str | None) -> dict[tuple[str, str], list[Node]]:
+    """The nodes that hold each project, by project and target model; of all projects, or of those on one node."""
+    placements = Placement.objects.unscoped()
+    if node_id is not None:
+        placements = placements.filter(project__in=Placement.objects.filter(node=node_id).values("project"))
+    pairs = list(placements.values_list("project_id", "node_id"))
+    nodes = {node.id: node for node in Node.objects.exclude(state="lost").filter(pk__in={node for _, node in pairs})}
+    found: dict[tuple[str, str], list[Node]] = {}
+    for project_id, holder in pairs:
+        if node := nodes.get(holder):
+            found.setdefault((project_id, node.model), []).append(node)
+    return found
 
 
 def _settle(seen: Endpoint, serving: Serving) -> int:

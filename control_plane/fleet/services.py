@@ -15,9 +15,11 @@ from control_plane.common.ids import InvalidId, decode
 from control_plane.common.moments import read_moment
 from control_plane.common.states import can_move, record_event, transition
 from control_plane.endpoints.models import ARMS, Endpoint, SpeculationWindow
+from control_plane.fleet import placement
 from control_plane.fleet.models import Node
 from control_plane.fleet.reconciler import reconcile
 from control_plane.tenants import key_format
+from control_plane.tenants.models import NodeSnapshot
 from dataplane import contracts
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def register(
         "last_seen_at": timezone.now(),
         "loaded": [],
     }
+    placement.lock(model)
     node, created = Node.objects.select_for_update().get_or_create(
         name=name, defaults={**values, "state": "registering"}
     )
@@ -61,6 +64,8 @@ def register(
         node.save(update_fields=list(values))
         if can_move(node, "registering"):
             transition(node, "registering", code="registered_again", message=f"boot {boot_id}")
+    NodeSnapshot.objects.get_or_create(pk=node.pk)
+    placement.place(model)
     return node, credential
 
 
@@ -71,7 +76,7 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
         raise Invalid("The status is another node's.", pointer="/node_id")
     _check(status)
     node = Node.objects.select_for_update().get(pk=node.pk)
-    before = node.state, node.applied_generation, node.boot_id
+    before, model = (node.state, node.applied_generation, node.boot_id), node.model
     refused = _new_refusals(node, status)
     _fence(node, status.boot_id)
     node.applied_generation = status.applied_generation
@@ -89,8 +94,10 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
         transition(node, status.state, code="reported")
     store_windows(node.id, status.windows)
     _announce(node, refused)
+    if node.model != model:
+        placement.clear(node.id)
     if before != (node.state, node.applied_generation, node.boot_id):
-        reconcile(node.model)
+        reconcile(node.id)
 
 
 def _check(status: contracts.NodeStatus) -> None:

@@ -11,23 +11,24 @@ from django.utils import timezone
 from control_plane.endpoints.models import Deployment, Endpoint
 from control_plane.fleet.models import Node
 from control_plane.speculators.selectors import active_version_refs, traffic_policies
-from control_plane.tenants.models import ApiKey, Project, SnapshotGeneration
+from control_plane.tenants.models import ApiKey, NodeSnapshot, Placement, Project
 from dataplane import contracts
 
 
 @transaction.atomic
 def build(node: Node) -> contracts.Snapshot:
-    """Everything that was committed up to one generation.
+    """Everything about the projects that are placed on the node, as committed up to one generation.
 
-    The generation's row is locked while the content is read: whoever changes the content bumps that row in the
-    same transaction, so the content can't be older than the generation says, nor half of a change.
+    The node's row is locked while the content is read: whoever changes the content advances that row in the same
+    transaction (tenants/placements.py), so the content can't be older than the generation says, nor half of a change.
     """
-    rows = SnapshotGeneration.objects.select_for_update(no_key=True).filter(group=node.model)
+    rows = NodeSnapshot.objects.select_for_update(no_key=True).filter(pk=node.pk)
     generation = rows.values_list("generation", flat=True).first() or 0
+    placed = dict(Placement.objects.filter(node=node.pk).values_list("project_id", "is_resident"))
     endpoints = list(
-        Endpoint.objects.unscoped().filter(model_id=node.model).exclude(desired_state="deleted").order_by("id")
+        Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted").order_by("id")
     )
-    project_ids = sorted({endpoint.project_id for endpoint in endpoints})
+    project_ids = sorted(placed)
     policies = traffic_policies(project_ids)
     versions = active_version_refs(project_ids)
     deployments = dict(Deployment.objects.filter(endpoint__in=endpoints, active=True).values_list("endpoint_id", "id"))
@@ -50,7 +51,9 @@ def build(node: Node) -> contracts.Snapshot:
                 speculation_mode=endpoint.speculation_mode,  # type: ignore[arg-type]
                 max_lookahead=endpoint.max_lookahead,
                 holdout_rate=endpoint.holdout_rate,
-                speculator=versions.get((endpoint.project_id, endpoint.model_id)),
+                speculator=(
+                    versions.get((endpoint.project_id, endpoint.model_id)) if placed[endpoint.project_id] else None
+                ),
                 enabled=endpoint.desired_state == "running",
             )
             for endpoint in endpoints

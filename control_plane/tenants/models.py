@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from control_plane.common.ids import TypedIdField
-from control_plane.common.scoping import TenantManager, TenantModel
+from control_plane.common.scoping import TenantModel
 from control_plane.tenants.permissions import ROLES
 
 
@@ -77,6 +77,8 @@ class Project(TenantModel):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
     max_concurrent_requests = models.PositiveIntegerField(null=True, blank=True)
+    # The snapshot generation of the last change that nodes must know (tenants/placements.py).
+    generation = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -192,22 +194,32 @@ class IdempotencyRecord(models.Model):
         constraints = [models.UniqueConstraint(fields=["actor", "key"], name="idempotency_record_unique")]
 
 
-class SnapshotGeneration(models.Model):
-    """The generation of what the nodes of one serving group should run. A group is a target model."""
+class NodeSnapshot(models.Model):
+    """The generation of what one node should run. The node itself is the fleet's (`fleet.models.Node`, same id)."""
 
-    group = models.CharField(primary_key=True, max_length=120)
-    generation = models.PositiveBigIntegerField(default=1)
+    node_id = TypedIdField("node", primary_key=True)
+    generation = models.PositiveBigIntegerField(default=0)
 
 
 class Placement(TenantModel):
-    """A project has endpoints in a serving group: a change of the project concerns that group's nodes."""
+    """A node serves a project: a change of the project concerns this node. Operators' data, about tenants.
 
-    tenant_columns = ("project",)
-    objects: ClassVar[TenantManager[Any]] = TenantManager()
+    generation: the node's generation that brought the project; a node that has applied it serves the project.
+    leaving_since: routes don't name the node for this project any more; it serves whoever still comes.
+    is_resident: the node has room for the project's own speculator version; without it the static one serves.
+    """
+
+    tenant_columns = ("organization", "project", "node")
 
     id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+")
     project = models.ForeignKey(Project, models.CASCADE, related_name="placements")
-    group = models.ForeignKey(SnapshotGeneration, models.PROTECT, related_name="placements")
+    node = models.ForeignKey(NodeSnapshot, models.CASCADE, related_name="placements")
+    generation = models.PositiveBigIntegerField()
+    placed_at = models.DateTimeField(default=timezone.now)
+    leaving_since = models.DateTimeField(null=True, blank=True)
+    is_resident = models.BooleanField(default=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "group"], name="placement_unique")]
+        constraints = [models.UniqueConstraint(fields=["project", "node"], name="placement_unique")]

@@ -116,8 +116,9 @@ def test_a_snapshot_holds_nothing_of_tenants_whom_the_node_does_not_serve(alice:
 
 @pytest.mark.parametrize("field", ["organization_id", "project_id", "endpoint_id", "key_id"])
 def test_usage_that_mixes_two_tenants_is_billed_to_neither(alice: Tenant, bob: Tenant, field: str) -> None:
+    node = FakeNode()
     before = footprint(alice.organization.id), footprint(bob.organization.id)
     theirs = getattr(usage_event(bob, 1), field)
-    answer = FakeNode().send_usage(sequenced([usage_event(alice, 1, **{field: theirs})]))
+    answer = node.send_usage(sequenced([usage_event(alice, 1, **{field: theirs})]))
     assert answer.status_code == 200
     assert (footprint(alice.organization.id), footprint(bob.organization.id)) == before

@@ -15,12 +15,12 @@ def _create(tenant: Tenant, **changes: Any) -> Any:
 
 
 def test_a_new_endpoint_wants_to_run_and_is_pending(alice: Tenant) -> None:
-    before = generation_of(MODEL)
+    before = generation_of(alice.project.id)
     answer = _create(alice, speculation_mode="static", max_lookahead=4)
     made = answer.json()
     assert answer.status_code == 202
     assert (made["desired_state"], made["state"], made["speculation_mode"]) == ("running", "pending", "static")
-    assert made["generation"] == generation_of(MODEL) == before + 1
+    assert made["generation"] == generation_of(alice.project.id) == before + 1
     assert answer.headers["ETag"] == made["etag"]
 
 

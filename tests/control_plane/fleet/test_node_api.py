@@ -131,6 +131,7 @@ def test_stopping_and_deleting_end_when_nodes_have_applied_them(alice: Tenant) -
     node.heartbeat()
     assert _state(alice) == "stopped"
     alice.api.post(f"{path}/start")
+    reconcile()
     node.heartbeat()
     assert _state(alice) == "ready"
     alice.api.delete(path)

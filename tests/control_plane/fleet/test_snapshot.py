@@ -8,11 +8,12 @@ from django.test.utils import CaptureQueriesContext
 
 from control_plane.endpoints.models import CatalogueModel
 from control_plane.endpoints.services import create_endpoint
+from control_plane.fleet.reconciler import reconcile
 from tests.control_plane.node import FakeNode
 from tests.control_plane.tenant import MODEL, Tenant, make_tenant
 
 
-def test_a_snapshot_holds_what_the_nodes_model_serves(alice: Tenant, bob: Tenant) -> None:
+def test_a_snapshot_holds_the_projects_that_are_placed_on_the_node(alice: Tenant, bob: Tenant) -> None:
     other = CatalogueModel.objects.create(id="other", name="Other", folder="other", context_length=8)
     create_endpoint(bob.project, name="elsewhere", model=other, actor="test")
     found = FakeNode().read_snapshot()
@@ -85,4 +86,6 @@ def test_building_costs_the_same_number_of_queries_for_any_number_of_projects(al
     before = count()
     for number in range(5):
         make_tenant(f"tenant{number}")
+    reconcile()
+    assert len(node.read_snapshot().projects) == 6
     assert count() == before

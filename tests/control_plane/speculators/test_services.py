@@ -34,19 +34,19 @@ def test_without_a_policy_there_is_no_consent(tenant):
 
 
 def test_consent_reaches_nodes_and_is_audited(tenant):
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     tenant.consent(sample_rate=0.5, retention_days=7)
     assert traffic_policy_of(tenant.project) == TrafficPolicy(True, 0.5, 7)
-    assert generation_of("tiny") == before + 1
+    assert generation_of(tenant.project.id) == before + 1
     event = AuditEvent.objects.filter(organization=tenant.project.organization).order_by("-number").first()
     assert event.action == "traffic_policy.update" and event.changes["capture"] == [False, True]
 
 
 def test_setting_the_same_policy_again_changes_nothing(tenant):
     tenant.consent()
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     tenant.consent()
-    assert generation_of("tiny") == before
+    assert generation_of(tenant.project.id) == before
 
 
 @pytest.mark.parametrize("bad", [{"sample_rate": 1.1}, {"sample_rate": -0.1}, {"retention_days": 0}])
@@ -58,19 +58,19 @@ def test_a_policy_out_of_range_is_refused_with_its_field(tenant, bad):
 
 def test_promotion_supersedes_the_version_before_and_bumps_the_generation(tenant):
     first, second = make_version(tenant, state="active"), make_version(tenant)
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     services.promote(second, actor=ACTOR)
     first.refresh_from_db()
     assert (first.state, second.state) == ("superseded", "active")
-    assert generation_of("tiny") == before + 1
+    assert generation_of(tenant.project.id) == before + 1
     assert active_version_ref(tenant.endpoint).speculator_version_id == second.id
 
 
 def test_promoting_the_active_version_is_no_change(tenant):
     version = make_version(tenant, state="active")
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     services.promote(version, actor=ACTOR)
-    assert generation_of("tiny") == before
+    assert generation_of(tenant.project.id) == before
 
 
 def test_two_active_versions_cannot_be_stored(tenant):
@@ -141,9 +141,9 @@ def test_pinning_promotes_and_freezes(tenant):
 
 def test_retiring_the_active_version_tells_the_nodes(tenant):
     version = make_version(tenant, state="active")
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     services.retire(version, actor=ACTOR, code="test", message="")
-    assert active_version_ref(tenant.endpoint) is None and generation_of("tiny") == before + 1
+    assert active_version_ref(tenant.endpoint) is None and generation_of(tenant.project.id) == before + 1
 
 
 def test_another_projects_version_never_serves_an_endpoint(tenant):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from control_plane.tenants import key_format
 from control_plane.tenants.models import ApiKey, AuditEvent
 from control_plane.tenants.placements import generation_of
-from tests.control_plane.tenant import MODEL, Api, Tenant, api_with_role, make_tenant
+from tests.control_plane.tenant import Api, Tenant, api_with_role, make_tenant
 
 ALPHABET = st.sampled_from(key_format.ALPHABET)
 
@@ -43,12 +43,12 @@ def test_one_wrong_letter_is_found_by_the_checksum(position: int, letter: str) -
 
 
 def test_a_revoked_key_leaves_the_snapshot_and_stays_revoked(alice: Tenant) -> None:
-    before = generation_of(MODEL)
+    before = generation_of(alice.project.id)
     first = alice.api.delete(f"/api/v1/api-keys/{alice.api_key.id}").json()
     again = alice.api.delete(f"/api/v1/api-keys/{alice.api_key.id}").json()
     assert first["revoked_at"] is not None
     assert first["revoked_at"] == again["revoked_at"]
-    assert generation_of(MODEL) == before + 1
+    assert generation_of(alice.project.id) == before + 1
 
 
 def test_rotation_makes_a_successor_and_lets_the_old_key_run_out(alice: Tenant) -> None:
@@ -110,7 +110,7 @@ def test_keys_made_at_the_same_time_are_all_there_with_one_whole_audit_chain() -
         answers.append(Api(alice.service_key_text).post("/api/v1/api-keys", body))
         connection.close()
 
-    before = generation_of(MODEL)
+    before = generation_of(alice.project.id)
     threads = [threading.Thread(target=create, args=[number]) for number in range(8)]
     for thread in threads:
         thread.start()
@@ -118,5 +118,5 @@ def test_keys_made_at_the_same_time_are_all_there_with_one_whole_audit_chain() -
         thread.join()
     assert [answer.status_code for answer in answers] == [201] * 8
     assert len({answer.json()["key"] for answer in answers}) == 8
-    assert generation_of(MODEL) == before + 8
+    assert generation_of(alice.project.id) == before + 8
     assert first_broken(alice.organization.id) is None

@@ -58,7 +58,7 @@ def events(run):
 
 def test_a_run_that_gains_is_published_promoted_and_told_to_the_nodes(tenant, store, settings, tmp_path):
     use_training_process(settings, tmp_path)
-    before = generation_of("tiny")
+    before = generation_of(tenant.project.id)
     run = run_now(start(tenant))
     assert (run.state, run.state_code) == ("succeeded", "gain_measured")
     assert events(run) == [
@@ -67,7 +67,7 @@ def test_a_run_that_gains_is_published_promoted_and_told_to_the_nodes(tenant, st
     version = active_version(tenant.speculator)
     assert version.pk == run.version_id and version.number == 1 and version.training_run_id == run.id
     assert version.gate["outcome"] == "accepted" and version.consent["capture"] is True
-    assert generation_of("tiny") == before + 1
+    assert generation_of(tenant.project.id) == before + 1
 
     reference = active_version_ref(tenant.endpoint)
     body = store.get(reference.manifest_key)
