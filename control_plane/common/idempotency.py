@@ -52,13 +52,19 @@ class Ticket:
     replay: Response | None = None
 
 
+def key_of(request: Request) -> str | None:
+    """The header, if there is one. Raises BadKey."""
+    key = request.headers.get(HEADER)
+    if key is not None and not 1 <= len(key) <= 255:
+        raise BadKey
+    return key
+
+
 def begin(request: Request, actor: str) -> Ticket | None:
     """Look the key up and take its lock until the transaction ends. None without the header."""
-    key = request.headers.get(HEADER)
+    key = key_of(request)
     if key is None:
         return None
-    if not 1 <= len(key) <= 255:
-        raise BadKey
     content = json.dumps([request.method, request.get_full_path(), request.data], sort_keys=True)
     ticket = Ticket(actor=actor, key=key, request_sha256=hashlib.sha256(content.encode()).hexdigest())
     lock = int.from_bytes(hashlib.sha256(f"idempotency\n{actor}\n{key}".encode()).digest()[:8], "big", signed=True)

@@ -69,7 +69,7 @@ class ApiSchema(AutoSchema):
                     "in": "header",
                     "required": required,
                     "description": "The ETag that you read, or `*`.",
-                    "schema": {"type": "string", "minLength": 1},
+                    "schema": {"type": "string"},
                 }
             )
         return operation
@@ -88,6 +88,7 @@ def add_common_parts(result: dict[str, Any], generator: Any, request: Any, publi
     schemas["Problem"] = responses.PROBLEM
     components["headers"] = responses.HEADERS
     components["responses"] = responses.REFUSALS
+    _allow_null_once(schemas)
     for name, schema in schemas.items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False
@@ -99,6 +100,16 @@ def add_common_parts(result: dict[str, Any], generator: Any, request: Any, publi
     result["tags"] = [{"name": name} for name in sorted(tags)]
     add_examples(result)
     return result
+
+
+def _allow_null_once(node: Any) -> None:
+    """A value that may be anything may be null already: as one of two choices, null would match both."""
+    if isinstance(node, dict):
+        if node.get("oneOf") == [{}, {"type": "null"}]:
+            del node["oneOf"]
+        node = list(node.values())
+    for child in node if isinstance(node, list) else ():
+        _allow_null_once(child)
 
 
 def _complete(method: str, path: str, operation: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ class ApiView(APIView):
             return
         self.query = read_query(query, request, WriteQuery)
         self._validate_only = self.query.pop(VALIDATE_ONLY)
-        if method == "post" and not self._validate_only:
+        if method == "post" and idempotency.key_of(request) is not None and not self._validate_only:
             self._ticket = idempotency.begin(request, self.principal.actor)
             if self._ticket is not None and self._ticket.replay is not None:
                 replay = self._ticket.replay

@@ -168,7 +168,7 @@ class ApiKey(ApiView):
     def get(self, request: Request, key_id: str) -> Response:
         return Response(ApiKeySerializer(selectors.api_key(self.principal, key_id)).data)
 
-    @extend_schema(operation_id="revoke_api_key", responses=ApiKeySerializer)
+    @extend_schema(operation_id="revoke_api_key", responses={200: ApiKeySerializer})
     def delete(self, request: Request, key_id: str) -> Response:
         found = selectors.api_key(self.principal, key_id, "api_key:write")
         revoked = services.revoke_api_key(found, actor=self.principal.actor, request_id=self.request_id)
@@ -215,7 +215,7 @@ class ServiceKey(ApiView):
     def get(self, request: Request, key_id: str) -> Response:
         return Response(ServiceKeySerializer(selectors.service_key(self.principal, key_id)).data)
 
-    @extend_schema(operation_id="revoke_service_key", responses=ServiceKeySerializer)
+    @extend_schema(operation_id="revoke_service_key", responses={200: ServiceKeySerializer})
     def delete(self, request: Request, key_id: str) -> Response:
         found = selectors.service_key(self.principal, key_id, "service_key:write")
         revoked = services.revoke_service_key(found, actor=self.principal.actor, request_id=self.request_id)
