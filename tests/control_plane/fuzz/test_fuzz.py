@@ -23,6 +23,7 @@ from tests.control_plane import test_isolation as isolation
 from tests.control_plane.tenant import Tenant, make_tenant
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+OPENAPI = REPOSITORY / "control_plane" / "openapi.yaml"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -61,7 +62,7 @@ def test_every_answer_is_documented_and_none_is_a_failure_of_ours(
     report = tmp_path / "report.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "schemathesis.cli", "run", "control_plane/openapi.yaml", "--url", live_server.url),
+            *(sys.executable, "-m", "schemathesis.cli", "run", str(OPENAPI), "--url", live_server.url),
             *("--header", f"Authorization: Bearer {ours.service_key_text}", "--checks", ",".join(CHECKS)),
             *("--exclude-path-regex", "/api/v1/(schema|docs)$", "--generation-deterministic", "--no-color"),
             *("--continue-on-failure", "--request-timeout", "20", "--output-sanitize", "true"),
@@ -69,7 +70,7 @@ def test_every_answer_is_documented_and_none_is_a_failure_of_ours(
             *("--report-json-path", str(report), "--suppress-health-check", "all", "--warnings", "off"),
             *(() if EXAMPLES else ("--max-time", str(SLICE_SECONDS))),
         ],
-        cwd=REPOSITORY,
+        cwd=tmp_path,  # schemathesis keeps a folder of its own
         env=os.environ
         | {
             "SCHEMATHESIS_HOOKS": "tests.control_plane.fuzz.hooks",
