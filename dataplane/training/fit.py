@@ -81,6 +81,11 @@ def initial_parameters(
     return parameters
 
 
+def bfloat16_where_fast(target: TargetTables) -> torch.autocast:
+    """Mixed precision over float32 parameters if the tables are bfloat16; else everything is float32 already."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=target.head.dtype == torch.bfloat16)
+
+
 class SoftCrossEntropy(torch.autograd.Function):
     """Sum over rows of the cross-entropy between `wanted` and softmax(logits), a block of rows at a time.
 
@@ -123,7 +128,7 @@ def unrolled_loss(
         finals = batch.finals.flatten(0, 1)[needed]
         wanted = torch.cat(
             [
-                functional.linear(block, hot_head).float().softmax(-1).to(batch.finals.dtype)
+                functional.linear(block.to(hot_head.dtype), hot_head).float().softmax(-1).to(batch.finals.dtype)
                 for block in torch.split(finals, LOSS_BLOCK)
             ]
         )
@@ -158,7 +163,8 @@ def acceptance_by_position(
         outputs = unroll(parameters, config, target.embeddings, group, low_rank)
         alive, valid = torch.ones(group.anchors.shape, dtype=torch.bool), group.valid.all(-1)
         needed, inverse = _final_rows(group, [valid] * num_steps)
-        choices = functional.linear(group.finals.flatten(0, 1)[needed], target.head).argmax(-1)
+        finals = group.finals.flatten(0, 1)[needed].to(target.head.dtype)
+        choices = functional.linear(finals, target.head).argmax(-1)
         for step, output in enumerate(outputs):
             right = torch.zeros_like(alive)
             logits = draft_logits(parameters, output[valid], low_rank)
@@ -262,7 +268,7 @@ def fit(
             for group in state.optimizer.param_groups:
                 group["lr"] = options.rate * scale
             state.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16):
+            with bfloat16_where_fast(target):
                 loss = unrolled_loss(state.parameters, config, target, hot_head, batch)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(list(state.parameters.values()), 1.0)
@@ -279,7 +285,7 @@ def fit(
                 print(f"{state.seconds:6.0f} s  batch {state.num_batches}  loss {smooth:.3f}", flush=True)
             if finished or state.seconds - saved > options.checkpoint_seconds:
                 saved = state.seconds
-                with torch.autocast("cpu", torch.bfloat16):
+                with bfloat16_where_fast(target):
                     shares = acceptance_by_position(state.averaged, config, target, hot, judged, 4)[0]
                 point = {"seconds": state.seconds, "loss": smooth, "acceptance_length": 1 + sum(shares)}
                 state.curve.append({**point, **{f"position_{i}": share for i, share in enumerate(shares)}})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dataplane.contracts import TrafficRecord, TrainingReport, TrainingSpec
 from dataplane.models.llama import LlamaModel
+from dataplane.models.precision import fast_dtype
 from dataplane.speculation.drafters.checkpoint import file_sha256, load_checkpoint
 from dataplane.speculation.drafters.delta import load_delta, newest_sequences, save_delta
 from dataplane.training.data import Records, Scorer, cut, read_records, score_records, split_heldout
@@ -54,7 +55,7 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
 
     score_until = started + SCORE_SHARE * spec.max_seconds
     examples, judged, generic = _scores(spec, model, train, heldout, progress, score_until)
-    target = target_tables(Path(spec.target_path))
+    target = target_tables(Path(spec.target_path), fast_dtype())
     deadline = started + TRAIN_SHARE * spec.max_seconds
     fitted = train_delta(
         static,

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from dataplane.models.llama import LlamaModel
+from dataplane.models.precision import fast_dtype
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.drafters.checkpoint import EagleConfig, save_checkpoint, vocabulary_maps
 from dataplane.training.corpus import read_shard, shard_counts, shard_paths
@@ -70,7 +71,7 @@ def chosen_prompts(options: argparse.Namespace) -> list[Prompt]:
 def train(options: argparse.Namespace) -> None:
     """Fit (or go on fitting) the run in `options.run`."""
     options.run.mkdir(parents=True, exist_ok=True)
-    target = target_tables(options.target)
+    target = target_tables(options.target, fast_dtype())
     config = drafter_config(LlamaModel.load(options.target), options.vocabulary)
     chosen = options.run / "hot.json"
     if not chosen.exists():
@@ -99,12 +100,12 @@ def export(options: argparse.Namespace) -> None:
     saved = torch.load(options.run / "state.pt", weights_only=True)
     hot_file = json.loads((options.run / "hot.json").read_text(encoding="utf-8"))
     hot = torch.tensor(hot_file["hot"])
-    target = target_tables(options.target)
+    target = target_tables(options.target, fast_dtype())
     config = drafter_config(LlamaModel.load(options.target), len(hot))
     heldout = [
         example for path in shard_paths(options.data) if path.name in HELDOUT_SHARDS for example in read_shard(path)
     ]
-    parameters = {name: value.to(torch.bfloat16) for name, value in saved["averaged"].items()}
+    parameters = {name: value.to(target.head.dtype) for name, value in saved["averaged"].items()}
     shares, evidence = acceptance_by_position(
         parameters, config, target, hot, [example for example in heldout if example.temperature == 0], 8
     )

@@ -13,7 +13,10 @@ from safetensors import safe_open
 
 @dataclass(frozen=True, slots=True)
 class TargetTables:
-    """Embeddings and head [V, H], final norm [H], and the last layer's weights by name without prefix and suffix."""
+    """Embeddings and head [V, H], final norm [H], and the last layer's weights by name without prefix and suffix.
+
+    Their type is the one that training computes in (`models/precision.py`).
+    """
 
     embeddings: torch.Tensor
     head: torch.Tensor
@@ -21,7 +24,7 @@ class TargetTables:
     last_layer: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
-def target_tables(folder: Path) -> TargetTables:
+def target_tables(folder: Path, dtype: torch.dtype) -> TargetTables:
     """Read a Hugging Face-layout folder (the model was loaded from it before, so that it is known to be sound)."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     names = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
@@ -31,7 +34,7 @@ def target_tables(folder: Path) -> TargetTables:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():
                 if name in names or name.startswith(prefix):
-                    tensors[name] = file.get_tensor(name)
+                    tensors[name] = file.get_tensor(name).to(dtype)
     layer = {
         name.removeprefix(prefix).removesuffix(".weight"): value
         for name, value in tensors.items()

@@ -12,7 +12,14 @@ import torch
 
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint
 from dataplane.speculation.drafters.delta import DELTA_MODULES, TenantDelta
-from dataplane.training.fit import Evidence, acceptance_by_position, batches, groups, unrolled_loss
+from dataplane.training.fit import (
+    Evidence,
+    acceptance_by_position,
+    batches,
+    bfloat16_where_fast,
+    groups,
+    unrolled_loss,
+)
 from dataplane.training.tables import TargetTables
 from dataplane.training.unroll import Batch, Example
 
@@ -69,7 +76,7 @@ def train_delta(
     """
     started = clock()
     config, hot_head = static.config, target.head[static.hot_tokens]
-    parameters = {name: value for name, value in static.tensors.items() if value.is_floating_point()}
+    parameters = _frozen(static, target)
     low_rank = new_low_rank(static, rank, seed, incumbent)
     factors = [factor for pair in low_rank.values() for factor in pair]
     optimizer = torch.optim.AdamW(factors, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
@@ -107,7 +114,7 @@ def judge(
     static: EagleCheckpoint, target: TargetTables, delta: TenantDelta | None, examples: Sequence[Example]
 ) -> tuple[float, Evidence]:
     """(expected acceptance length with NUM_STEPS drafts after the true tokens, evidence for calibration)."""
-    parameters = {name: value for name, value in static.tensors.items() if value.is_floating_point()}
+    parameters = _frozen(static, target)
     low_rank = None
     if delta is not None:
         low_rank = {module: (down.to(target.head), up.to(target.head)) for module, (down, up) in delta.low_rank.items()}
@@ -115,6 +122,11 @@ def judge(
         parameters, static.config, target, static.hot_tokens, examples, NUM_STEPS, low_rank
     )
     return 1 + sum(shares), evidence
+
+
+def _frozen(static: EagleCheckpoint, target: TargetTables) -> dict[str, torch.Tensor]:
+    """The static drafter's weights in the type that training computes in."""
+    return {name: value.to(target.head.dtype) for name, value in static.tensors.items() if value.is_floating_point()}
 
 
 def _step(
@@ -128,7 +140,7 @@ def _step(
     low_rank: dict[str, tuple[torch.Tensor, torch.Tensor]],
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=target.head.dtype == torch.bfloat16):
+    with bfloat16_where_fast(target):
         loss = unrolled_loss(parameters, static.config, target, hot_head, batch, low_rank)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(factors, 1.0)

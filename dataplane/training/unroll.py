@@ -93,7 +93,7 @@ def unroll(
     def heads_of(values: torch.Tensor, number: int) -> torch.Tensor:  # [N, R, number * D] -> [N, number, R, D]
         return values.view(values.shape[0], values.shape[1], number, dim).transpose(1, 2)
 
-    fused = functional.linear(batch.features, parameters["fc.weight"])
+    fused = functional.linear(batch.features.to(parameters["fc.weight"].dtype), parameters["fc.weight"])
     inputs = _attention_input(parameters, config, functional.embedding(batch.next_tokens[:, :rows], embeddings), fused)
     group = heads // kv_heads
     keys = _rotate(heads_of(_project(parameters, "k_proj", inputs), kv_heads), cos[:rows], sin[:rows])
