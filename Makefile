@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
-.PHONY: run demo bench check test format lock clean help
+.PHONY: run demo bench check test format client lock clean help
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -27,13 +27,16 @@ test: .venv/.dev  ## All tests, with the real model, a real browser and real cra
 format: .venv/.dev  ## Format the code.
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
+client: .venv/.dev  ## Generate the typed Python client from control_plane/openapi.yaml again.
+	@$(PYTHON) -m infra.client.generate
+
 lock: .venv/.dev  ## Resolve pyproject.toml again into requirements/*.txt.
 	@infra/lock.sh
 
 clean:  ## Forget the environment (var/ stays).
 	rm -rf .venv
 
-.venv/.run: infra/bootstrap.sh requirements/bootstrap.txt requirements/run.txt requirements/model.txt
+.venv/.run: infra/bootstrap.sh infra/client/pyproject.toml requirements/bootstrap.txt requirements/run.txt requirements/model.txt
 	@infra/bootstrap.sh run
 
 .venv/.dev: .venv/.run requirements/dev.txt

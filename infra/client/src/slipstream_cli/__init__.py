@@ -1,0 +1,1 @@
+"""The command line `slipstream`: the management API for people and scripts."""

@@ -1,0 +1,165 @@
+"""Contains all the data models used in inputs/outputs"""
+
+from .api_key import ApiKey
+from .api_key_create_request import ApiKeyCreateRequest
+from .api_key_page import ApiKeyPage
+from .api_key_rotate_request import ApiKeyRotateRequest
+from .audit_event import AuditEvent
+from .audit_event_page import AuditEventPage
+from .desired_state_enum import DesiredStateEnum
+from .endpoint import Endpoint
+from .endpoint_create_request import EndpointCreateRequest
+from .endpoint_event import EndpointEvent
+from .endpoint_event_page import EndpointEventPage
+from .endpoint_page import EndpointPage
+from .endpoint_state_enum import EndpointStateEnum
+from .environment_enum import EnvironmentEnum
+from .erasure_receipt import ErasureReceipt
+from .erasure_receipt_page import ErasureReceiptPage
+from .kind_enum import KindEnum
+from .list_speculator_versions_state import ListSpeculatorVersionsState
+from .list_training_runs_state import ListTrainingRunsState
+from .loaded import Loaded
+from .loaded_state_enum import LoadedStateEnum
+from .member import Member
+from .member_create_request import MemberCreateRequest
+from .member_page import MemberPage
+from .model import Model
+from .model_page import ModelPage
+from .name_body_request import NameBodyRequest
+from .new_api_key import NewApiKey
+from .new_service_key import NewServiceKey
+from .node import Node
+from .node_event import NodeEvent
+from .node_event_page import NodeEventPage
+from .node_page import NodePage
+from .node_state_enum import NodeStateEnum
+from .organization import Organization
+from .organization_page import OrganizationPage
+from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
+from .patched_member_update_request import PatchedMemberUpdateRequest
+from .patched_name_body_request import PatchedNameBodyRequest
+from .patched_project_update_request import PatchedProjectUpdateRequest
+from .price import Price
+from .price_create_request import PriceCreateRequest
+from .price_page import PricePage
+from .problem import Problem
+from .problem_errors_item import ProblemErrorsItem
+from .project import Project
+from .project_create_request import ProjectCreateRequest
+from .project_page import ProjectPage
+from .quarantined import Quarantined
+from .quarantined_page import QuarantinedPage
+from .read_statement_format import ReadStatementFormat
+from .role_enum import RoleEnum
+from .rollback_body_request import RollbackBodyRequest
+from .scopes_enum import ScopesEnum
+from .sequence import Sequence
+from .service_key import ServiceKey
+from .service_key_create_request import ServiceKeyCreateRequest
+from .service_key_page import ServiceKeyPage
+from .speculation_mode_enum import SpeculationModeEnum
+from .speculator import Speculator
+from .speculator_page import SpeculatorPage
+from .speculator_version import SpeculatorVersion
+from .speculator_version_event import SpeculatorVersionEvent
+from .speculator_version_event_page import SpeculatorVersionEventPage
+from .speculator_version_page import SpeculatorVersionPage
+from .speculator_version_state_enum import SpeculatorVersionStateEnum
+from .state_reason import StateReason
+from .statement import Statement
+from .statement_line import StatementLine
+from .traffic import Traffic
+from .traffic_policy import TrafficPolicy
+from .traffic_policy_body_request import TrafficPolicyBodyRequest
+from .training_run import TrainingRun
+from .training_run_create_request import TrainingRunCreateRequest
+from .training_run_event import TrainingRunEvent
+from .training_run_event_page import TrainingRunEventPage
+from .training_run_page import TrainingRunPage
+from .training_run_state_enum import TrainingRunStateEnum
+from .usage_report import UsageReport
+from .usage_row import UsageRow
+
+__all__ = (
+    "ApiKey",
+    "ApiKeyCreateRequest",
+    "ApiKeyPage",
+    "ApiKeyRotateRequest",
+    "AuditEvent",
+    "AuditEventPage",
+    "DesiredStateEnum",
+    "Endpoint",
+    "EndpointCreateRequest",
+    "EndpointEvent",
+    "EndpointEventPage",
+    "EndpointPage",
+    "EndpointStateEnum",
+    "EnvironmentEnum",
+    "ErasureReceipt",
+    "ErasureReceiptPage",
+    "KindEnum",
+    "ListSpeculatorVersionsState",
+    "ListTrainingRunsState",
+    "Loaded",
+    "LoadedStateEnum",
+    "Member",
+    "MemberCreateRequest",
+    "MemberPage",
+    "Model",
+    "ModelPage",
+    "NameBodyRequest",
+    "NewApiKey",
+    "NewServiceKey",
+    "Node",
+    "NodeEvent",
+    "NodeEventPage",
+    "NodePage",
+    "NodeStateEnum",
+    "Organization",
+    "OrganizationPage",
+    "PatchedEndpointPolicyRequest",
+    "PatchedMemberUpdateRequest",
+    "PatchedNameBodyRequest",
+    "PatchedProjectUpdateRequest",
+    "Price",
+    "PriceCreateRequest",
+    "PricePage",
+    "Problem",
+    "ProblemErrorsItem",
+    "Project",
+    "ProjectCreateRequest",
+    "ProjectPage",
+    "Quarantined",
+    "QuarantinedPage",
+    "ReadStatementFormat",
+    "RoleEnum",
+    "RollbackBodyRequest",
+    "ScopesEnum",
+    "Sequence",
+    "ServiceKey",
+    "ServiceKeyCreateRequest",
+    "ServiceKeyPage",
+    "SpeculationModeEnum",
+    "Speculator",
+    "SpeculatorPage",
+    "SpeculatorVersion",
+    "SpeculatorVersionEvent",
+    "SpeculatorVersionEventPage",
+    "SpeculatorVersionPage",
+    "SpeculatorVersionStateEnum",
+    "Statement",
+    "StatementLine",
+    "StateReason",
+    "Traffic",
+    "TrafficPolicy",
+    "TrafficPolicyBodyRequest",
+    "TrainingRun",
+    "TrainingRunCreateRequest",
+    "TrainingRunEvent",
+    "TrainingRunEventPage",
+    "TrainingRunPage",
+    "TrainingRunStateEnum",
+    "UsageReport",
+    "UsageRow",
+)

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from ..models.desired_state_enum import DesiredStateEnum
+from ..models.endpoint_state_enum import EndpointStateEnum
+from ..models.speculation_mode_enum import SpeculationModeEnum
+
+if TYPE_CHECKING:
+    from ..models.state_reason import StateReason
+
+
+T = TypeVar("T", bound="Endpoint")
+
+
+@_attrs_define
+class Endpoint:
+    """
+    Attributes:
+        id (str):
+        organization_id (str):
+        project_id (str):
+        name (str):
+        model (str):
+        desired_state (DesiredStateEnum): * `running` - running
+            * `stopped` - stopped
+            * `deleted` - deleted
+        state (EndpointStateEnum): * `degraded` - degraded
+            * `deleted` - deleted
+            * `deleting` - deleting
+            * `failed` - failed
+            * `loading` - loading
+            * `pending` - pending
+            * `provisioning` - provisioning
+            * `ready` - ready
+            * `stopped` - stopped
+            * `stopping` - stopping
+            * `updating` - updating
+        state_reason (StateReason):
+        state_changed_at (datetime.datetime):
+        speculation_mode (SpeculationModeEnum): * `off` - off
+            * `static` - static
+            * `adaptive` - adaptive
+        max_lookahead (int):
+        holdout_rate (float):
+        generation (int):
+        observed_generation (int):
+        etag (str):
+        created_at (datetime.datetime):
+        updated_at (datetime.datetime):
+    """
+
+    id: str
+    organization_id: str
+    project_id: str
+    name: str
+    model: str
+    desired_state: DesiredStateEnum
+    state: EndpointStateEnum
+    state_reason: StateReason
+    state_changed_at: datetime.datetime
+    speculation_mode: SpeculationModeEnum
+    max_lookahead: int
+    holdout_rate: float
+    generation: int
+    observed_generation: int
+    etag: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        id = self.id
+
+        organization_id = self.organization_id
+
+        project_id = self.project_id
+
+        name = self.name
+
+        model = self.model
+
+        desired_state = self.desired_state.value
+
+        state = self.state.value
+
+        state_reason = self.state_reason.to_dict()
+
+        state_changed_at = self.state_changed_at.isoformat()
+
+        speculation_mode = self.speculation_mode.value
+
+        max_lookahead = self.max_lookahead
+
+        holdout_rate = self.holdout_rate
+
+        generation = self.generation
+
+        observed_generation = self.observed_generation
+
+        etag = self.etag
+
+        created_at = self.created_at.isoformat()
+
+        updated_at = self.updated_at.isoformat()
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "id": id,
+                "organization_id": organization_id,
+                "project_id": project_id,
+                "name": name,
+                "model": model,
+                "desired_state": desired_state,
+                "state": state,
+                "state_reason": state_reason,
+                "state_changed_at": state_changed_at,
+                "speculation_mode": speculation_mode,
+                "max_lookahead": max_lookahead,
+                "holdout_rate": holdout_rate,
+                "generation": generation,
+                "observed_generation": observed_generation,
+                "etag": etag,
+                "created_at": created_at,
+                "updated_at": updated_at,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.state_reason import StateReason  # noqa: PLC0415
+
+        d = dict(src_dict)
+        id = d.pop("id")
+
+        organization_id = d.pop("organization_id")
+
+        project_id = d.pop("project_id")
+
+        name = d.pop("name")
+
+        model = d.pop("model")
+
+        desired_state = DesiredStateEnum(d.pop("desired_state"))
+
+        state = EndpointStateEnum(d.pop("state"))
+
+        state_reason = StateReason.from_dict(d.pop("state_reason"))
+
+        state_changed_at = datetime.datetime.fromisoformat(d.pop("state_changed_at"))
+
+        speculation_mode = SpeculationModeEnum(d.pop("speculation_mode"))
+
+        max_lookahead = d.pop("max_lookahead")
+
+        holdout_rate = d.pop("holdout_rate")
+
+        generation = d.pop("generation")
+
+        observed_generation = d.pop("observed_generation")
+
+        etag = d.pop("etag")
+
+        created_at = datetime.datetime.fromisoformat(d.pop("created_at"))
+
+        updated_at = datetime.datetime.fromisoformat(d.pop("updated_at"))
+
+        endpoint = cls(
+            id=id,
+            organization_id=organization_id,
+            project_id=project_id,
+            name=name,
+            model=model,
+            desired_state=desired_state,
+            state=state,
+            state_reason=state_reason,
+            state_changed_at=state_changed_at,
+            speculation_mode=speculation_mode,
+            max_lookahead=max_lookahead,
+            holdout_rate=holdout_rate,
+            generation=generation,
+            observed_generation=observed_generation,
+            etag=etag,
+            created_at=created_at,
+            updated_at=updated_at,
+        )
+
+        endpoint.additional_properties = d
+        return endpoint
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

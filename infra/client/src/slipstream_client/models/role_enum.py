@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RoleEnum(StrEnum):
+    """A value that is not listed comes from a newer service; it is kept as it is."""
+
+    ADMIN = "admin"
+    BILLING = "billing"
+    DEVELOPER = "developer"
+    OWNER = "owner"
+    VIEWER = "viewer"
+
+    @classmethod
+    def _missing_(cls, value: object) -> RoleEnum | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member

@@ -1,0 +1,39 @@
+"""Every operation of the management API, under its `operationId`. Generated from the OpenAPI file: `make client`."""
+
+from __future__ import annotations
+
+from .api_keys import ApiKeysOperations
+from .audit_events import AuditEventsOperations
+from .endpoints import EndpointsOperations
+from .models import ModelsOperations
+from .nodes import NodesOperations
+from .organizations import OrganizationsOperations
+from .prices import PricesOperations
+from .projects import ProjectsOperations
+from .quarantined_usage import QuarantinedUsageOperations
+from .service_keys import ServiceKeysOperations
+from .speculator_versions import SpeculatorVersionsOperations
+from .speculators import SpeculatorsOperations
+from .statements import StatementsOperations
+from .training_runs import TrainingRunsOperations
+from .usage import UsageOperations
+
+
+class Operations(
+    ApiKeysOperations,
+    AuditEventsOperations,
+    EndpointsOperations,
+    ModelsOperations,
+    NodesOperations,
+    OrganizationsOperations,
+    PricesOperations,
+    ProjectsOperations,
+    QuarantinedUsageOperations,
+    ServiceKeysOperations,
+    SpeculatorVersionsOperations,
+    SpeculatorsOperations,
+    StatementsOperations,
+    TrainingRunsOperations,
+    UsageOperations,
+):
+    """All operations on one transport."""

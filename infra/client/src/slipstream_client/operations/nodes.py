@@ -1,0 +1,129 @@
+"""Operations under `/api/v1/nodes`. Generated from the OpenAPI file: `make client`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from ..models.node import Node
+from ..models.node_event import NodeEvent
+from ..models.node_event_page import NodeEventPage
+from ..models.node_page import NodePage
+from ..transport import Transport
+from ..types import UNSET, Unset
+
+
+class NodesOperations(Transport):
+    def list_nodes(
+        self,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> NodePage:
+        """List nodes"""
+
+        params: dict[str, Any] = {}
+
+        params["after"] = after
+
+        params["limit"] = limit
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "GET",
+            "/api/v1/nodes",
+            **_kwargs,
+        )
+        response_200 = NodePage.from_dict(response.json())
+
+        return response_200
+
+    def iterate_nodes(
+        self,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> Iterator[Node]:
+        """Every item of `list_nodes`; `limit` is the size of the pages in which they are read."""
+        while True:
+            found = self.list_nodes(
+                after=after,
+                limit=limit,
+            )
+            yield from found.data
+            if found.next_cursor is None:
+                return
+            after = found.next_cursor
+
+    def read_node(
+        self,
+        node_id: str,
+    ) -> Node:
+        """Read node"""
+
+        _kwargs: dict[str, Any] = {}
+        response = self.send(
+            "GET",
+            "/api/v1/nodes/{node_id}".format(
+                node_id=quote(str(node_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = Node.from_dict(response.json())
+
+        return response_200
+
+    def list_node_events(
+        self,
+        node_id: str,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> NodeEventPage:
+        """List node events"""
+
+        params: dict[str, Any] = {}
+
+        params["after"] = after
+
+        params["limit"] = limit
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "GET",
+            "/api/v1/nodes/{node_id}/events".format(
+                node_id=quote(str(node_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = NodeEventPage.from_dict(response.json())
+
+        return response_200
+
+    def iterate_node_events(
+        self,
+        node_id: str,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> Iterator[NodeEvent]:
+        """Every item of `list_node_events`; `limit` is the size of the pages in which they are read."""
+        while True:
+            found = self.list_node_events(
+                node_id=node_id,
+                after=after,
+                limit=limit,
+            )
+            yield from found.data
+            if found.next_cursor is None:
+                return
+            after = found.next_cursor

@@ -1,0 +1,225 @@
+"""The command line against a live control plane: every command that needs no node."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control_plane.speculators.services import ensure_speculator
+from slipstream_cli.main import main
+from tests.control_plane.tenant import MODEL, Tenant, make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True)
+class Ran:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.status == 0, self.err
+        return json.loads(self.out)
+
+
+class Shell:
+    """A terminal of somebody who holds a service key."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        self._monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = main(arguments)
+        said = self._capsys.readouterr()
+        return Ran(status, said.out, said.err)
+
+    def json(self, *arguments: str) -> Any:
+        return self(*arguments, "--json").json
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> Tenant:
+    return make_tenant("alice")
+
+
+@pytest.fixture
+def shell(
+    live_server: Any,
+    alice: Tenant,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Shell:
+    for name in ("SLIPSTREAM_INFERENCE_KEY", "SLIPSTREAM_PROJECT", "SLIPSTREAM_ORGANIZATION", "SLIPSTREAM_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPSTREAM_URL", live_server.url)
+    monkeypatch.setenv("SLIPSTREAM_API_KEY", alice.service_key_text)
+    monkeypatch.setenv("SLIPSTREAM_CONFIG_DIR", str(tmp_path / "config"))
+    return Shell(capsys, monkeypatch)
+
+
+def test_signing_in_stores_a_key_that_works_and_signing_out_forgets_it(
+    shell: Shell, alice: Tenant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SLIPSTREAM_API_KEY")
+    assert shell("whoami").status == 4
+    assert shell("login", stdin="sls_not_a_service_key\n").status == 2
+    assert shell("login", stdin="slm_000000000000_nonsense\n").status == 4
+    assert shell("login", stdin=f"{alice.service_key_text}\n").status == 0
+    assert (tmp_path / "config" / "credentials.json").stat().st_mode & 0o777 == 0o600
+    assert shell.json("whoami")["organizations"][0]["id"] == alice.organization.id
+    assert alice.service_key_text not in shell("whoami").out
+    assert shell("logout").status == 0
+    assert shell("whoami").status == 4
+
+
+def test_organizations_projects_and_members(shell: Shell, alice: Tenant) -> None:
+    assert shell.json("organizations", "list")["data"][0]["id"] == alice.organization.id
+    assert shell.json("organizations", "show")["name"] == "alice"
+    assert shell.json("organizations", "rename", "Alice's")["name"] == "Alice's"
+    made = shell.json("projects", "create", "second", "--tokens-per-minute", "1000", "--use")
+    assert made["tokens_per_minute"] == 1000
+    assert shell.json("projects", "show")["id"] == made["id"], "--use remembers it"
+    assert shell.json("projects", "update", "main", "--name", "first")["name"] == "first"
+    assert {project["name"] for project in shell.json("projects", "list")["data"]} == {"first", "second"}
+    assert shell.json("projects", "use", "first")["name"] == "first"
+    assert shell.json("members", "list")["data"][0]["email"] == "alice@example.com"
+
+
+def test_keys(shell: Shell, alice: Tenant) -> None:
+    made = shell.json("keys", "create", "laptop", "--environment", "test")
+    assert made["key"].startswith("sls_test_")
+    shown = shell.json("keys", "show", made["id"])
+    assert "key" not in shown
+    rotated = shell.json("keys", "rotate", made["id"], "--overlap-seconds", "0")
+    assert rotated["id"] != made["id"]
+    assert shell("keys", "revoke", rotated["id"]).status == 2, "nobody is there to confirm"
+    assert shell("keys", "revoke", rotated["id"], "--yes").status == 0
+    assert shell.json("keys", "show", rotated["id"])["revoked_at"]
+    assert made["id"] in {key["id"] for key in shell.json("keys", "list")["data"]}
+    service = shell.json("service-keys", "create", "ci", "--role", "viewer", "--scope", "endpoint:read")
+    assert service["scopes"] == ["endpoint:read"]
+    assert shell("service-keys", "revoke", service["id"], "--yes").status == 0
+    assert service["id"] in {key["id"] for key in shell.json("service-keys", "list")["data"]}
+
+
+def test_endpoints(shell: Shell, alice: Tenant) -> None:
+    assert MODEL in {model["id"] for model in shell.json("models", "list")["data"]}
+    assert shell.json("models", "show", MODEL)["context_length"] == 256
+    made = shell.json("endpoints", "create", "helper", "--model", MODEL, "--speculation-mode", "static")
+    assert made["state"] == "pending"
+    assert shell.json("endpoints", "show", "helper")["id"] == made["id"]
+    changed = shell.json("endpoints", "update", "helper", "--max-lookahead", "3")
+    assert (changed["max_lookahead"], changed["speculation_mode"]) == (3, "static")
+    assert shell.json("endpoints", "stop", "helper")["desired_state"] == "stopped"
+    assert shell.json("endpoints", "start", "helper")["desired_state"] == "running"
+    assert shell("endpoints", "events", "helper").status == 0
+    assert shell("endpoints", "create", "helper", "--model", MODEL).status == 5
+    assert shell.json("endpoints", "delete", "helper", "--yes")["desired_state"] == "deleted"
+
+
+def test_a_dry_run_shows_what_would_be_and_changes_nothing(shell: Shell, alice: Tenant) -> None:
+    would_be = shell.json("endpoints", "create", "helper", "--model", MODEL, "--dry-run", "--wait")
+    assert would_be["name"] == "helper"
+    assert shell("endpoints", "show", "helper").status == 3
+    assert shell("endpoints", "delete", "assistant", "--dry-run").status == 0
+    assert shell.json("endpoints", "show", "assistant")["desired_state"] == "running"
+    assert shell("keys", "create", "x", "--save", "--dry-run").status == 0
+    assert shell.json("keys", "list")["data"][0]["id"] == alice.api_key.id
+    assert shell("endpoints", "create", "assistant", "--model", MODEL, "--dry-run").status == 5
+
+
+def test_a_wait_that_takes_too_long_has_its_own_status(shell: Shell) -> None:
+    ran = shell("endpoints", "start", "assistant", "--wait", "--timeout", "1")
+    assert ran.status == 8
+    assert "after 1 s, not yet ready" in ran.err
+
+
+def test_traffic(shell: Shell) -> None:
+    assert shell.json("traffic", "policy")["capture"] is False
+    assert shell.json("traffic", "set", "--capture", "--retention-days", "7")["capture"] is True
+    kept = shell.json("traffic", "set", "--sample-rate", "0.5")
+    assert (kept["capture"], kept["sample_rate"], kept["retention_days"]) == (True, 0.5, 7), "what isn't named stays"
+    assert shell.json("traffic", "show")["records"] == 0
+    receipt = shell.json("traffic", "delete", "--yes")
+    assert receipt["id"] in {found["id"] for found in shell.json("traffic", "receipts")["data"]}
+
+
+def test_speculators_and_runs(shell: Shell, alice: Tenant) -> None:
+    ensure_speculator(alice.project, MODEL)
+    speculator = shell.json("speculators", "list")["data"][0]["id"]
+    assert shell.json("speculators", "show")["id"] == speculator
+    assert shell.json("speculators", "freeze", speculator)["frozen"] is True
+    assert shell.json("speculators", "thaw", speculator)["frozen"] is False
+    assert shell.json("speculators", "versions")["data"] == []
+    assert shell("speculators", "rollback", "--yes").status == 5, "there is nothing to roll back"
+    assert shell("runs", "start").status == 5, "nobody consented"
+    shell("traffic", "set", "--capture")
+    run = shell.json("runs", "start")
+    assert shell("runs", "start").status == 5, "one at a time"
+    assert shell.json("runs", "show", run["id"])["trigger"] == "manual"
+    assert shell.json("runs", "list")["data"][0]["id"] == run["id"]
+    assert shell.json("runs", "cancel", run["id"], "--wait")["state"] == "cancelled"
+    assert shell.json("runs", "watch")["state"] == "cancelled"
+    assert shell.json("runs", "events", run["id"])["data"]
+
+
+def test_money_and_audit(shell: Shell, alice: Tenant) -> None:
+    assert shell.json("usage", "--group-by", "endpoint,day")["data"] == []
+    assert shell.json("statement")["total_cents"] == 0
+    assert shell("statement", "--csv").out.startswith("model,")
+    assert shell.json("prices")["data"] == []
+    shell("projects", "create", "audited")
+    assert "project.create" in {event["action"] for event in shell.json("audit")["data"]}
+
+
+def test_any_operation_can_be_called_by_its_path(shell: Shell, alice: Tenant) -> None:
+    found = shell("api", "GET", "/projects", "-q", f"organization_id={alice.organization.id}").json
+    assert found["data"][0]["id"] == alice.project.id
+    body = json.dumps({"organization_id": alice.organization.id, "name": "by path"})
+    assert shell("api", "post", "/api/v1/projects", "--data", body).json["name"] == "by path"
+    assert shell("api", "POST", "/projects", "--data", "{").status == 2
+
+
+def test_errors_name_the_field_the_code_and_the_request_and_have_a_status(shell: Shell) -> None:
+    wrong = shell("endpoints", "create", "Not A Slug", "--model", MODEL)
+    assert wrong.status == 2
+    assert "/name" in wrong.err
+    assert "request " in wrong.err
+    assert "Traceback" not in wrong.err
+    assert shell("endpoints", "show", "nobody").status == 3
+    assert shell("keys", "show", "key_00000000000000000000000000").status == 3
+    assert shell("nodes", "list").status == 4, "only operators see nodes"
+    assert shell("endpoints", "lst").status == 2
+
+
+def test_another_organization_is_as_if_it_were_absent(shell: Shell) -> None:
+    bob = make_tenant("bob")
+    assert shell("endpoints", "show", bob.endpoint.id).status == 3
+    assert shell("projects", "show", bob.project.id).status == 3
+    assert shell("endpoints", "delete", bob.endpoint.id, "--yes").status == 3
+    bob.endpoint.refresh_from_db()
+    assert bob.endpoint.desired_state == "running"
+
+
+def test_tables_are_plain_text_when_piped(shell: Shell, alice: Tenant) -> None:
+    lines = shell("endpoints", "list").out.splitlines()
+    assert lines[0].split()[:3] == ["ID", "NAME", "STATE"]
+    assert lines[1].split()[:2] == [alice.endpoint.id, "assistant"]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_several_candidates_are_named_instead_of_guessed(shell: Shell, alice: Tenant) -> None:
+    shell("projects", "create", "second")
+    ran = shell("keys", "create", "x")
+    assert ran.status == 2
+    assert alice.project.id in ran.err
