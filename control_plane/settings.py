@@ -41,6 +41,24 @@ def _list(name: str, default: str) -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _mail(url: str) -> dict[str, Any]:
+    """`smtp://user:password@host:587?tls=1`, `smtps://…:465`, or `file:///folder`: each mail a file, for local use."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.path.strip("/"):
+        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": parts.path}
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ImproperlyConfigured("SLIPSTREAM_EMAIL_URL must look like smtp://user:password@host:587?tls=1")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": dict(parse_qsl(parts.query)).get("tls") == "1",
+    }
+
+
 def _database(url: str) -> dict[str, Any]:
     """`postgresql://user:password@host:port/name?sslmode=require`; `?host=/folder` names a socket folder."""
     parts = urlsplit(url)
@@ -92,6 +110,10 @@ S3_REGION = os.environ.get("S3_REGION", "us-east-1")
 SLIPSTREAM_VAR = Path(os.environ.get("SLIPSTREAM_VAR", BASE_DIR / "var"))
 SLIPSTREAM_MODELS_DIR = Path(os.environ.get("SLIPSTREAM_MODELS_DIR", SLIPSTREAM_VAR / "models"))
 SLIPSTREAM_CHECKPOINTS_DIR = Path(os.environ.get("SLIPSTREAM_CHECKPOINTS_DIR", BASE_DIR / "dataplane" / "checkpoints"))
+# The dashboard's own address, as mails name it.
+SLIPSTREAM_PUBLIC_URL = os.environ.get("SLIPSTREAM_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+# How many proxies in front of the control plane append to X-Forwarded-For; 0 believes the peer's address alone.
+SLIPSTREAM_TRUSTED_PROXIES = int(_number("SLIPSTREAM_TRUSTED_PROXIES", 0))
 SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_URL", "http://127.0.0.1:8100")
 # A node that has been silent for this long no longer counts as serving.
 SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
@@ -101,6 +123,13 @@ SLIPSTREAM_ROUTE_SECONDS = _number("SLIPSTREAM_ROUTE_SECONDS", 5)
 # The management API: requests of one principal, and failed authentications of one address (0: no limit).
 SLIPSTREAM_API_REQUESTS_PER_MINUTE = int(_number("SLIPSTREAM_API_REQUESTS_PER_MINUTE", 600))
 SLIPSTREAM_API_FAILURES_PER_MINUTE = int(_number("SLIPSTREAM_API_FAILURES_PER_MINUTE", 60))
+
+# Codes that verify an address, password resets and invitations go out by mail.
+SLIPSTREAM_EMAIL_URL = _required("SLIPSTREAM_EMAIL_URL", f"file://{SLIPSTREAM_VAR / 'mail'}")
+EMAIL_BACKEND = ""  # replaced by the next line; here for the type checker
+globals().update(_mail(SLIPSTREAM_EMAIL_URL))
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = os.environ.get("SLIPSTREAM_EMAIL_FROM", "Slipstream <no-reply@slipstream.example>")
 
 # ----------------------------------------------------------------------------------------------------------- training
 
@@ -145,12 +174,17 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "web",  # before allauth: its templates are the dashboard's
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.headless",
     "control_plane.common",
     "control_plane.tenants",
     "control_plane.endpoints",
     "control_plane.speculators",
     "control_plane.training",
-    "web",
     "control_plane.billing",
     "control_plane.fleet",
 ]
@@ -163,6 +197,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "web.middleware.ContentSecurityPolicy",
 ]
@@ -183,6 +218,7 @@ TEMPLATES = [
     }
 ]
 AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -191,6 +227,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# In the database: all processes count the same attempts (rate limits). A migration makes the table.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "slipstream_cache"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -212,6 +250,39 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # a usage batch; everything else is far smaller
 
+# ----------------------------------------------------------------------------------------------------------- accounts
+
+# "closed": only people who hold an open invitation get an account.
+SLIPSTREAM_SIGN_UP = os.environ.get("SLIPSTREAM_SIGN_UP", "open")
+if SLIPSTREAM_SIGN_UP not in ("open", "closed"):
+    raise ImproperlyConfigured("SLIPSTREAM_SIGN_UP is open or closed")
+# What a dangerous act of a signed-in person needs: to have authenticated within this time.
+SLIPSTREAM_SUDO_SECONDS = 15 * 60
+
+ACCOUNT_ADAPTER = "control_plane.tenants.accounts.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+# Codes instead of links: no mail of ours teaches people to click, and a code works on the device that asked.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this session stays; all others end
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = SLIPSTREAM_SUDO_SECONDS
+MFA_ADAPTER = "control_plane.tenants.accounts.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Slipstream"
+MFA_TOTP_TOLERANCE = 1  # a clock may be 30 s off
+# Accounts without a browser: the same flows as JSON under /_allauth/app/v1, with X-Session-Token instead of a cookie.
+HEADLESS_CLIENTS = ("app",)
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -225,6 +296,7 @@ LOGGING = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "control_plane.tenants.authentication.ServiceKeyAuthentication",
+        "control_plane.tenants.authentication.SessionTokenAuthentication",
         "control_plane.tenants.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

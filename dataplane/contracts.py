@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import ipaddress
 import json
 import types
 import typing
@@ -73,6 +74,9 @@ class KeyDigest:
     digest: str
     pepper_id: str
     expires_at: str | None = None  # RFC 3339 UTC
+    scopes: tuple[str, ...] = ("inference:read", "inference:write")
+    endpoints: tuple[str, ...] = ()  # names; empty: all of the project's
+    allowed_ips: tuple[str, ...] = ()  # CIDRs; empty: from everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,34 @@ class Snapshot:
     keys: tuple[KeyDigest, ...] = ()
     endpoints: tuple[EndpointConfig, ...] = ()
     version: int = VERSION
+
+
+def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> str | None:
+    """The address of the client behind `trusted_proxies` proxies, each of which appended to X-Forwarded-For.
+
+    0 believes the peer alone: a client writes into the header what it likes. None: the request came around the
+    proxies, or the address is none; no allow-list has it.
+    """
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()] if trusted_proxies else []
+    if len(hops) < trusted_proxies:
+        return None
+    try:
+        found = ipaddress.ip_address(hops[-trusted_proxies] if trusted_proxies else peer)
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)  # ::ffff:192.0.2.1, as a socket for both families has it
+    return str(mapped or found)
+
+
+def is_allowed_from(address: str | None, allowed_ips: tuple[str, ...]) -> bool:
+    """Whether a key with this allow-list may be used from the address. What can't be read allows nobody."""
+    if not allowed_ips:
+        return True
+    try:
+        found = ipaddress.ip_address(address or "")
+        return any(found in ipaddress.ip_network(network) for network in allowed_ips)
+    except ValueError:
+        return False
 
 
 # ---------------------------------------------------------------------------------------------------------- artifacts

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+from allauth.core import exceptions as allauth_exceptions
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from control_plane.common.errors import Forbidden, NotFound
+from control_plane.common.errors import Forbidden, NotFound, ReauthenticationRequired
 from control_plane.common.isolation import narrowed
 from control_plane.tenants import selectors as tenants
-from control_plane.tenants.models import Organization, Project
-from control_plane.tenants.principal import Principal, principal_of_user
+from control_plane.tenants.models import Organization, Project, User
+from control_plane.tenants.principal import Principal, principal_of_session
 
 NAV_PROJECT = [
     ("web:overview", "Overview", "project:read"),
@@ -45,6 +46,11 @@ class Page:
 
     def may(self, permission: str) -> bool:
         return self.organization is not None and self.principal.may(permission, self.organization.id)
+
+    @property
+    def user(self) -> User:
+        assert isinstance(self.request.user, User), "pages are for people who are signed in"
+        return self.request.user
 
     def require(self, permission: str) -> None:
         if not self.may(permission):
@@ -95,7 +101,7 @@ def page(
         def wrapped(
             request: HttpRequest, project_id: str | None = None, organization_id: str | None = None, **arguments: Any
         ) -> HttpResponse:
-            principal = principal_of_user(request.user)  # type: ignore[arg-type]
+            principal = principal_of_session(request.user, request.session)  # type: ignore[arg-type]
             project: Project | None
             organization: Organization | None
             try:
@@ -110,13 +116,18 @@ def page(
                     project = remembered_project(request, principal, organization.id)
                 else:
                     project = remembered_project(request, principal)
-                    organization = project.organization if project else None
+                    organization = project.organization if project else tenants.organizations(principal).first()
                 shown = Page(request, principal, project, organization, section)
                 if permission is not None:
                     shown.require(permission)
                 with narrowed(principal.organization_ids):
                     return view(shown, **arguments)
+            except ReauthenticationRequired:
+                # Its middleware asks for the password or a code, and then repeats the request as it was.
+                raise allauth_exceptions.ReauthenticationRequired from None
             except NotFound:
+                if principal.barred:
+                    return render(request, "web/second_factor_needed.html", status=404)
                 return render(request, "web/not_found.html", status=404)
             except Forbidden as error:
                 return render(request, "web/forbidden.html", {"detail": error.detail}, status=403)

@@ -9,8 +9,8 @@ app_name = "web"
 
 urlpatterns = [
     path("", require_safe(session.home), name="home"),
-    path("sign-in", session.SignIn.as_view(), name="sign-in"),
-    path("sign-out", session.sign_out, name="sign-out"),
+    path("start", session.start, name="start"),
+    path("account", session.account, name="account"),
     path("switch", require_safe(session.switch), name="switch"),
     path("projects/<str:project_id>", require_safe(overview.overview), name="overview"),
     path("projects/<str:project_id>/endpoints", endpoints.index, name="endpoints"),

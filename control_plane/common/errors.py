@@ -3,6 +3,7 @@
 ServiceError
 ├── NotFound              404  absent, or another tenant's: the two look the same
 ├── Forbidden             403  the role lacks the permission
+│   └── ReauthenticationRequired   a dangerous act, and the person's last authentication was long ago
 ├── Invalid               400  a field has a bad value; `pointer` names it
 ├── Conflict              409  the object's state, or a name in use
 ├── PreconditionFailed    412  the ETag is not the current one
@@ -34,6 +35,13 @@ class NotFound(ServiceError):
 class Forbidden(ServiceError):
     status = 403
     code = "forbidden"
+
+
+class ReauthenticationRequired(Forbidden):
+    code = "reauthentication_required"
+
+    def __init__(self, detail: str = "Authenticate again (password or second factor), then repeat this.") -> None:
+        super().__init__(detail)
 
 
 class Invalid(ServiceError):

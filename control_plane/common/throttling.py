@@ -21,6 +21,8 @@ from typing import Any
 import redis
 from django.conf import settings
 
+from control_plane.common.addresses import client_address
+
 logger = logging.getLogger(__name__)
 
 # KEYS[1]: the bucket. ARGV: tokens a second, capacity, cost. All times in seconds of the server's clock, so that
@@ -134,5 +136,5 @@ def take(limit: Limit, who: str, *, cost: int = 1) -> Standing | None:
 
 
 def address_of(request: Any) -> str:
-    """The peer's address: of the proxy, where one stands before the service."""
-    return str(request.META.get("REMOTE_ADDR", "")) or "unknown"
+    """The client's address, else the peer's: of the proxy, where one stands before the service unannounced."""
+    return client_address(request) or str(request.META.get("REMOTE_ADDR", "")) or "unknown"

@@ -26,6 +26,7 @@ from control_plane.tenants.serializers import (
     NewServiceKeySerializer,
     OrganizationQuery,
     OrganizationSerializer,
+    OrganizationUpdate,
     ProjectCreate,
     ProjectQuery,
     ProjectSerializer,
@@ -65,13 +66,11 @@ class Organization(ApiView):
     def get(self, request: Request, organization_id: str) -> Response:
         return Response(OrganizationSerializer(selectors.organization(self.principal, organization_id)).data)
 
-    @extend_schema(operation_id="rename_organization", request=NameBody, responses=OrganizationSerializer)
+    @extend_schema(operation_id="update_organization", request=OrganizationUpdate, responses=OrganizationSerializer)
     def patch(self, request: Request, organization_id: str) -> Response:
         found = selectors.organization(self.principal, organization_id, "organization:write")
-        body = read_body(NameBody, request)
-        changed = services.rename_organization(
-            found, body["name"], actor=self.principal.actor, request_id=self.request_id
-        )
+        changes = read_body(OrganizationUpdate, request)
+        changed = services.update_organization(found, changes, principal=self.principal, request_id=self.request_id)
         return Response(OrganizationSerializer(changed).data)
 
 

@@ -6,6 +6,7 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
+from allauth.headless.internal.sessionkit import authenticate_by_x_session_token
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
@@ -18,7 +19,7 @@ from control_plane.tenants.models import ServiceKey
 from control_plane.tenants.principal import (
     Principal,
     principal_of_key,
-    principal_of_user,
+    principal_of_session,
 )
 
 _BAD_KEY = "The key is unknown, revoked or expired."
@@ -54,7 +55,24 @@ def _touch(key: ServiceKey) -> None:
 class SessionAuthentication(authentication.SessionAuthentication):
     def authenticate(self, request: Request) -> Any:
         found = super().authenticate(request)
-        return None if found is None else (principal_of_user(found[0]), None)
+        return None if found is None else (principal_of_session(found[0], request.session), None)
+
+
+class SessionTokenAuthentication(authentication.BaseAuthentication):
+    """A session without a browser: the token that signing in at `/_allauth/app/v1/auth/login` answered with."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
+        token = request.headers.get("X-Session-Token")
+        if token is None:
+            return None
+        found = authenticate_by_x_session_token(token) if _is_printable(token) else None
+        if found is None or not found[0].is_active:
+            raise exceptions.AuthenticationFailed("The session token is unknown or its session has ended.")
+        return principal_of_session(*found), None
+
+
+def _is_printable(token: str) -> bool:
+    return token.isascii() and token.isalnum()
 
 
 class ServiceKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -71,3 +89,16 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "The dashboard's session."}
+
+
+class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = SessionTokenAuthentication
+    name = "sessionToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Session-Token",
+            "description": "A person's session without a browser, from `/_allauth/app/v1/auth/login`.",
+        }

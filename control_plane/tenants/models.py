@@ -57,6 +57,8 @@ class Organization(TenantModel):
 
     id = TypedIdField("org", primary_key=True)
     name = models.CharField(max_length=120)
+    # Members without a second factor see nothing of the organization.
+    requires_second_factor = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:

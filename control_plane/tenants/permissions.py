@@ -13,6 +13,7 @@ _SEE_MONEY = frozenset({OWNER, ADMIN, BILLING})
 PERMISSIONS: dict[str, frozenset[str]] = {
     "organization:read": _ALL,
     "organization:write": _MANAGE,
+    "organization:security": frozenset({OWNER}),
     "project:read": _ALL,
     "project:write": _MANAGE,
     "member:read": _ALL,

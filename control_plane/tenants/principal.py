@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from control_plane.common.errors import Forbidden
+from allauth.account.authentication import get_authentication_records
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+
+from control_plane.common.errors import Forbidden, ReauthenticationRequired
 from control_plane.tenants.permissions import allows
 
 if TYPE_CHECKING:
@@ -15,11 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """actor: the typed id of the user or key. roles: organization id -> role. scopes: None means no narrowing."""
+    """actor: the typed id of the user or key. roles: organization id -> role. scopes: None means no narrowing.
+
+    barred: organizations that the person belongs to and may not see before enabling a second factor.
+    authenticated_at: when the person of a session last gave a password or a code (seconds since the epoch).
+    """
 
     actor: str
     roles: Mapping[str, str] = field(default_factory=dict)
     scopes: frozenset[str] | None = None
+    barred: frozenset[str] = frozenset()
+    authenticated_at: float | None = None
     is_operator: bool = False
     is_authenticated: bool = True
 
@@ -48,16 +60,42 @@ class Principal:
     def organizations_with(self, permission: str) -> list[str]:
         return [organization for organization in self.organization_ids if self.may(permission, organization)]
 
+    def require_recent_authentication(self) -> None:
+        """Call it before a dangerous act. Raises ReauthenticationRequired for a person whose session last proved
+        who it is more than SLIPSTREAM_SUDO_SECONDS ago: a borrowed browser shall not be enough. Keys pass."""
+        if not self.is_person:
+            return
+        if self.authenticated_at is None or time.time() - self.authenticated_at > settings.SLIPSTREAM_SUDO_SECONDS:
+            raise ReauthenticationRequired
+
     def require_operator(self) -> None:
         if not self.is_operator:
             raise Forbidden("Only operators of the service may do this.")
 
 
-def principal_of_user(user: User) -> Principal:
+def principal_of_user(user: User, *, authenticated_at: float | None = None) -> Principal:
+    from control_plane.tenants.accounts import has_second_factor
     from control_plane.tenants.models import Membership
 
-    roles = dict(Membership.objects.filter(user=user).values_list("organization_id", "role"))
-    return Principal(actor=user.id, roles=roles, is_operator=user.is_staff)
+    rows = Membership.objects.filter(user=user).values_list(
+        "organization_id", "role", "organization__requires_second_factor"
+    )
+    roles = {organization: role for organization, role, _ in rows}
+    strict = {organization for organization, _, requires in rows if requires}
+    barred = frozenset(strict) if strict and not has_second_factor(user.id) else frozenset()
+    return Principal(
+        actor=user.id,
+        roles={organization: role for organization, role in roles.items() if organization not in barred},
+        barred=barred,
+        authenticated_at=authenticated_at,
+        is_operator=user.is_staff,
+    )
+
+
+def principal_of_session(user: User, session: SessionBase) -> Principal:
+    """A signed-in person: as `principal_of_user`, with the moment of the session's last authentication."""
+    records = get_authentication_records(SimpleNamespace(session=session), user)  # type: ignore[arg-type]
+    return principal_of_user(user, authenticated_at=max((record["at"] for record in records), default=None))
 
 
 def principal_of_key(key: ServiceKey) -> Principal:

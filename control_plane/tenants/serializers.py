@@ -17,9 +17,19 @@ class NameBody(StrictSerializer):
     name = serializers.CharField(max_length=120)
 
 
+class OrganizationUpdate(StrictSerializer):
+    name = serializers.CharField(max_length=120, required=False)
+    requires_second_factor = serializers.BooleanField(
+        required=False,
+        help_text="Owners only. Members without a second factor then see nothing of the organization until they set "
+        "one up; a person who switches it on must have one (409 `second_factor_missing`). Keys are not concerned.",
+    )
+
+
 class OrganizationSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
+    requires_second_factor = serializers.BooleanField()
     created_at = serializers.DateTimeField()
 
 

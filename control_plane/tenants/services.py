@@ -18,6 +18,7 @@ from django.utils import timezone
 from control_plane.common.errors import Conflict, Forbidden, Invalid
 from control_plane.common.isolation import include
 from control_plane.tenants import audit, key_format
+from control_plane.tenants.accounts import has_second_factor
 from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
 from control_plane.tenants.permissions import PERMISSIONS, allows, outranks
 from control_plane.tenants.placements import bump_generation
@@ -39,10 +40,24 @@ def create_organization(name: str, *, owner: User, request_id: str = "") -> Orga
 
 
 @transaction.atomic
-def rename_organization(organization: Organization, name: str, *, actor: str, request_id: str = "") -> Organization:
-    before, organization.name = organization.name, name
-    organization.save(update_fields=["name"])
-    _audit(organization.id, actor, "organization.update", organization.id, {"name": [before, name]}, request_id)
+def update_organization(
+    organization: Organization, changes: dict[str, Any], *, principal: Principal, request_id: str = ""
+) -> Organization:
+    """Change the name, or whether members need a second factor. Raises Forbidden, ReauthenticationRequired, and
+    Conflict when a person who has no second factor would shut themselves out."""
+    difference = {name: value for name, value in changes.items() if getattr(organization, name) != value}
+    if not difference:
+        return organization
+    if "requires_second_factor" in difference:
+        principal.require("organization:security", organization.id)
+        principal.require_recent_authentication()
+        if difference["requires_second_factor"] and principal.is_person and not has_second_factor(principal.actor):
+            raise Conflict("Set up your own second factor first.", code="second_factor_missing")
+    diff = {name: [getattr(organization, name), value] for name, value in difference.items()}
+    for name, value in difference.items():
+        setattr(organization, name, value)
+    organization.save(update_fields=list(difference))
+    _audit(organization.id, principal.actor, "organization.update", organization.id, diff, request_id)
     return organization
 
 

@@ -97,6 +97,7 @@ Slipstream is running ({seconds:.0f} s).
 
   Dashboard        {options.control_plane_url}/
                    sign in as {demo["email"]} with {demo["password"]}
+                   or create an account: mails (with their codes) are written to {state.folder / "mail"}
   Management API   {options.control_plane_url}/api/v1/   (docs: {options.control_plane_url}/api/v1/docs)
                    Authorization: Bearer {demo["management_key"]}
   Inference API    {options.inference_url}   (OpenAI-compatible)

@@ -122,6 +122,8 @@ class LocalServices:
             "SLIPSTREAM_SECRET_KEY": secrets.django_secret_key,
             "SLIPSTREAM_SIGNING_KEY": secrets.signing_key,
             "SLIPSTREAM_SIGNING_KEY_ID": SIGNING_KEY_ID,
+            "SLIPSTREAM_EMAIL_URL": f"file://{self.state.folder / 'mail'}",
+            "SLIPSTREAM_PUBLIC_URL": self.options.control_plane_url,
             "SLIPSTREAM_PUBLIC_INFERENCE_URL": self.options.inference_url.removesuffix("/v1"),
             "SLIPSTREAM_MODELS_DIR": os.fspath(self.options.model.parent),
             "SLIPSTREAM_CHECKPOINTS_DIR": os.fspath(self._static.parent),

@@ -147,7 +147,11 @@ LISTS: dict[str, Listed] = {
             tenant.organization, name=f"x{n}", role="viewer", principal=tenant.principal
         )
     ),
-    "audit-events": Listed(lambda tenant, n: tenants.rename_organization(tenant.organization, f"x{n}", actor="x")),
+    "audit-events": Listed(
+        lambda tenant, n: tenants.update_organization(
+            tenant.organization, {"name": f"x{n}"}, principal=tenant.principal
+        )
+    ),
     "models": Listed(lambda tenant, n: _model(n)),
     "endpoints": Listed(lambda tenant, n: create_endpoint(tenant.project, name=f"x{n}", model=_model(n), actor="x")),
     "endpoints/<str:endpoint_id>/events": Listed(

@@ -61,7 +61,7 @@ class Running:
         """The management API as a signed-in person who operates the service; service keys can't."""
         with httpx.Client(base_url=self.options.control_plane_url, timeout=30.0, trust_env=False) as browser:
             browser.get("/sign-in")
-            form = {"username": self.demo["email"], "password": self.demo["password"]}
+            form = {"login": self.demo["email"], "password": self.demo["password"]}
             entered = browser.post("/sign-in", data=form | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]})
             assert entered.status_code == 302, entered.text
             browser.base_url = browser.base_url.join("/api/v1/")

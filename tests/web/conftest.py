@@ -15,6 +15,7 @@ from control_plane.endpoints.models import CatalogueModel, Endpoint, Speculation
 from control_plane.speculators import services as speculators
 from control_plane.speculators.models import Speculator, SpeculatorVersion, VersionState
 from control_plane.tenants import services as tenants
+from control_plane.tenants.accounts import mark_verified
 from control_plane.tenants.models import ApiKey, Organization, Project, User
 from control_plane.training.models import RunState, TrainingRun
 
@@ -85,6 +86,7 @@ def make_version(speculator: Speculator, *, number: int, run: TrainingRun) -> Sp
 
 def make_tenant(name: str, password: str | None = None) -> Tenant:
     user = User.objects.create_user(f"{name}@example.com", password)
+    mark_verified(user)
     organization = tenants.create_organization(f"{name} Ltd", owner=user)
     project = tenants.create_project(organization, name=f"{name}-project", actor=user.id)
     model, _ = CatalogueModel.objects.get_or_create(

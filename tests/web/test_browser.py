@@ -44,7 +44,7 @@ def page(browser: Browser, live_server: Any, tenant: Tenant) -> Iterator[Page]:
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto("/")
-    page.get_by_label("E-mail address").fill(tenant.user.email)
+    page.get_by_label("Email").fill(tenant.user.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(tenant.project.name)

@@ -40,7 +40,7 @@ ACTIONS: dict[str, Callable[[Tenant], list[str]]] = {
     "endpoint-action": lambda t: [t.project.id, t.endpoint.id],
     "speculator-action": lambda t: [t.project.id, t.speculator.id],
 }
-WITHOUT_A_TENANT = {"home", "sign-in", "sign-out", "switch", "nodes"}
+WITHOUT_A_TENANT = {"home", "start", "account", "switch", "nodes"}
 
 
 def signed_in(tenant: Tenant) -> Client:
@@ -191,9 +191,9 @@ def test_signing_in_and_out(alice: Tenant) -> None:
     client = Client()
     alice.user.set_password(PASSWORD)
     alice.user.save()
-    wrong = client.post("/sign-in", {"username": alice.user.email, "password": "wrong"})
+    wrong = client.post("/sign-in", {"login": alice.user.email, "password": "wrong"})
     assert wrong.status_code == 200 and b'role="alert"' in wrong.content
-    assert client.post("/sign-in", {"username": alice.user.email, "password": PASSWORD}).status_code == 302
+    assert client.post("/sign-in", {"login": alice.user.email, "password": PASSWORD}).status_code == 302
     assert client.get("/").headers["Location"].endswith(alice.project.id)
     client.post("/sign-out")
     assert client.get("/").headers["Location"].startswith("/sign-in")

@@ -20,6 +20,7 @@ from control_plane.billing.models import Price
 from control_plane.billing.services import create_price
 from control_plane.endpoints.models import CatalogueModel, Endpoint
 from control_plane.endpoints.services import create_endpoint
+from control_plane.tenants.accounts import mark_verified
 from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
 from control_plane.tenants.principal import principal_of_user
 from control_plane.tenants.services import create_api_key, create_organization, create_project, create_service_key
@@ -74,7 +75,9 @@ def _user() -> tuple[User, str | None]:
     if user is not None:
         return user, None
     password = secrets.token_urlsafe(12)
-    return User.objects.create_user(EMAIL, password, name=NAME, is_staff=True), password
+    user = User.objects.create_user(EMAIL, password, name=NAME, is_staff=True)
+    mark_verified(user)
+    return user, password
 
 
 def _model(model_id: str) -> CatalogueModel:
