@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
+from django.core import mail
 
 from control_plane.speculators.services import ensure_speculator
 from slipstream_cli.main import main
@@ -36,14 +39,33 @@ class Shell:
         self._capsys = capsys
         self._monkeypatch = monkeypatch
 
-    def __call__(self, *arguments: str, stdin: str = "") -> Ran:
-        self._monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+    def __call__(self, *arguments: str, stdin: str | TextIO = "") -> Ran:
+        self._monkeypatch.setattr("sys.stdin", io.StringIO(stdin) if isinstance(stdin, str) else stdin)
         status = main(arguments)
         said = self._capsys.readouterr()
         return Ran(status, said.out, said.err)
 
     def json(self, *arguments: str) -> Any:
         return self(*arguments, "--json").json
+
+
+class Typed(io.StringIO):
+    """Somebody who types one answer after the other, some of them read from a mail just then."""
+
+    def __init__(self, *answers: str | Callable[[], str]) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    def readline(self, size: int | None = -1, /) -> str:
+        answer = self._answers.pop(0)
+        return (answer if isinstance(answer, str) else answer()) + "\n"
+
+
+def code_from_the_mail() -> str:
+    body = str(mail.outbox[-1].body)
+    found = re.search(r"^([A-Z0-9-]{6,})$", body, re.MULTILINE)
+    assert found is not None, body
+    return found[1]
 
 
 @pytest.fixture
@@ -80,6 +102,30 @@ def test_signing_in_stores_a_key_that_works_and_signing_out_forgets_it(
     assert alice.service_key_text not in shell("whoami").out
     assert shell("logout").status == 0
     assert shell("whoami").status == 4
+
+
+def test_a_stranger_signs_up_and_signs_in_again_with_nothing_but_the_command_line(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLIPSTREAM_API_KEY")
+    password = "a long password of dora's"
+    typed = Typed(password, "WRONG-CODE")
+    assert shell("sign-up", "--email", "dora@example.com", "--organization", "Dora's", stdin=typed).status == 2
+    typed = Typed(password, code_from_the_mail)
+    signed_up = shell("sign-up", "--email", "emil@example.com", "--organization", "Emil's", "--json", stdin=typed)
+    assert signed_up.json["name"] == "Emil's"
+    assert password not in signed_up.out + signed_up.err
+    key = shell.json("service-keys", "list")["data"][0]
+    assert (key["role"], key["name"].startswith("slipstream on ")) == ("owner", True)
+    assert shell.json("projects", "create", "first")["name"] == "first"
+
+    assert shell("logout").status == 0
+    assert shell("whoami").status == 4
+    assert shell("login", "--email", "emil@example.com", stdin="the wrong password\n").status == 2
+    assert shell("login", "--email", "emil@example.com", stdin=f"{password}\n").status == 0
+    keys = {found["id"]: found for found in shell.json("service-keys", "list")["data"]}
+    assert keys[key["id"]]["revoked_at"], "logging out revoked the terminal's own key"
+    assert shell.json("projects", "show")["name"] == "first"
 
 
 def test_organizations_projects_and_members(shell: Shell, alice: Tenant) -> None:

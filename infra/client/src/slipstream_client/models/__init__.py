@@ -38,7 +38,7 @@ from .organization import Organization
 from .organization_page import OrganizationPage
 from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
 from .patched_member_update_request import PatchedMemberUpdateRequest
-from .patched_name_body_request import PatchedNameBodyRequest
+from .patched_organization_update_request import PatchedOrganizationUpdateRequest
 from .patched_project_update_request import PatchedProjectUpdateRequest
 from .price import Price
 from .price_create_request import PriceCreateRequest
@@ -120,7 +120,7 @@ __all__ = (
     "OrganizationPage",
     "PatchedEndpointPolicyRequest",
     "PatchedMemberUpdateRequest",
-    "PatchedNameBodyRequest",
+    "PatchedOrganizationUpdateRequest",
     "PatchedProjectUpdateRequest",
     "Price",
     "PriceCreateRequest",

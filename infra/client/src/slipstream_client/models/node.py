@@ -23,7 +23,8 @@ class Node:
     Attributes:
         id (str):
         name (str):
-        state (NodeStateEnum): * `drained` - drained
+        state (NodeStateEnum): * `cordoned` - cordoned
+            * `drained` - drained
             * `draining` - draining
             * `lost` - lost
             * `not_ready` - not_ready

@@ -6,6 +6,7 @@ from enum import StrEnum
 class NodeStateEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
+    CORDONED = "cordoned"
     DRAINED = "drained"
     DRAINING = "draining"
     LOST = "lost"

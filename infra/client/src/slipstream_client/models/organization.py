@@ -16,11 +16,13 @@ class Organization:
     Attributes:
         id (str):
         name (str):
+        requires_second_factor (bool):
         created_at (datetime.datetime):
     """
 
     id: str
     name: str
+    requires_second_factor: bool
     created_at: datetime.datetime
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -28,6 +30,8 @@ class Organization:
         id = self.id
 
         name = self.name
+
+        requires_second_factor = self.requires_second_factor
 
         created_at = self.created_at.isoformat()
 
@@ -37,6 +41,7 @@ class Organization:
             {
                 "id": id,
                 "name": name,
+                "requires_second_factor": requires_second_factor,
                 "created_at": created_at,
             }
         )
@@ -50,11 +55,14 @@ class Organization:
 
         name = d.pop("name")
 
+        requires_second_factor = d.pop("requires_second_factor")
+
         created_at = datetime.datetime.fromisoformat(d.pop("created_at"))
 
         organization = cls(
             id=id,
             name=name,
+            requires_second_factor=requires_second_factor,
             created_at=created_at,
         )
 

@@ -14,6 +14,7 @@ class ScopesEnum(StrEnum):
     MEMBERREAD = "member:read"
     MEMBERWRITE = "member:write"
     ORGANIZATIONREAD = "organization:read"
+    ORGANIZATIONSECURITY = "organization:security"
     ORGANIZATIONWRITE = "organization:write"
     PROJECTREAD = "project:read"
     PROJECTWRITE = "project:write"

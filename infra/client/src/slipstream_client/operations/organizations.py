@@ -13,7 +13,9 @@ from ..models.name_body_request import NameBodyRequest
 from ..models.organization import Organization
 from ..models.organization_page import OrganizationPage
 from ..models.patched_member_update_request import PatchedMemberUpdateRequest
-from ..models.patched_name_body_request import PatchedNameBodyRequest
+from ..models.patched_organization_update_request import (
+    PatchedOrganizationUpdateRequest,
+)
 from ..transport import Transport
 from ..types import UNSET, Unset
 
@@ -120,14 +122,14 @@ class OrganizationsOperations(Transport):
 
         return response_200
 
-    def rename_organization(
+    def update_organization(
         self,
         organization_id: str,
         *,
-        body: PatchedNameBodyRequest | Unset = UNSET,
+        body: PatchedOrganizationUpdateRequest | Unset = UNSET,
         validate_only: bool | Unset = False,
     ) -> Organization:
-        """Rename organization"""
+        """Update organization"""
         headers: dict[str, Any] = {}
 
         params: dict[str, Any] = {}
