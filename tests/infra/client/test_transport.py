@@ -8,7 +8,7 @@ import pytest
 
 from slipstream_client import ConnectionFailed, Slipstream
 from slipstream_client.errors import Conflict, InvalidRequest, NotFound, RateLimited, ServiceFailed
-from slipstream_client.models import NameBodyRequest
+from slipstream_client.models import NameBodyRequest, PatchedOrganizationUpdateRequest
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -34,7 +34,8 @@ class Service:
 
 
 def organization(name: str = "acme", **fields: Any) -> dict[str, Any]:
-    return {"id": "org_1", "name": name, "created_at": "2026-01-01T00:00:00Z", **fields}
+    created = "2026-01-01T00:00:00Z"
+    return {"id": "org_1", "name": name, "requires_second_factor": False, "created_at": created, **fields}
 
 
 def page(*items: dict[str, Any], next_cursor: str | None = None) -> httpx.Response:
@@ -84,7 +85,7 @@ def test_a_patch_whose_answer_was_lost_is_not_repeated() -> None:
     """It may have been done, and then its own If-Match would be refused."""
     service = Service(httpx.ReadError("the connection broke"))
     with pytest.raises(ConnectionFailed):
-        service.client().rename_organization("org_1", body=NameBodyRequest(name="x"))  # type: ignore[arg-type]
+        service.client().update_organization("org_1", body=PatchedOrganizationUpdateRequest(name="x"))
     assert len(service.requests) == 1
 
 
