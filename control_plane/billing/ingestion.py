@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import transaction
 
-from control_plane.billing import sequence
+from control_plane.billing import rollups, sequence
 from control_plane.billing.models import QuarantinedUsage, SequenceProgress, UsageEvent
 from control_plane.common.errors import Invalid
 from control_plane.common.ids import InvalidId, decode
@@ -88,7 +88,7 @@ def ingest(node_id: str, items: list[Any]) -> dict[str, int]:
             if (item.event.organization_id, item.event.event_id) not in known.sha_of_event:
                 known.sha_of_event[item.event.organization_id, item.event.event_id] = item.sha256
                 accepted.append(_row(node_id, item, item.event))
-    UsageEvent.objects.bulk_create(accepted)
+    stored = UsageEvent.objects.bulk_create(accepted)
     if refused:
         QuarantinedUsage.objects.bulk_create(refused, ignore_conflicts=True)
         logger.error(
@@ -98,6 +98,7 @@ def ingest(node_id: str, items: list[Any]) -> dict[str, int]:
     for boot_id, row in progress.items():
         row.received = sequence.add(row.received, (item.seq for item in reported if item.boot_id == boot_id))
         row.save(update_fields=["received", "updated_at"])
+    rollups.add([event.pk for event in stored])
     return {boot_id: sequence.contiguous(row.received) for boot_id, row in progress.items()}
 
 

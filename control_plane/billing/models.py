@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -62,6 +62,60 @@ class UsageEvent(TenantModel):
             models.Index(fields=["organization", "finished_at"], name="usage_event_organization_time"),
             models.Index(fields=["project", "finished_at"], name="usage_event_project_time"),
         ]
+
+
+def _sum() -> models.DecimalField[Any, Any]:
+    """A whole number that no number of events overflows."""
+    return models.DecimalField(max_digits=38, decimal_places=0)
+
+
+class UsageSums(TenantModel):
+    """Sums of a UTC day's events (by `finished_at`), kept with every batch: always those of the events (rollups.py)."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+", db_index=False)
+    day = models.DateField()
+    model = models.CharField(max_length=120)
+    status = models.CharField(max_length=16)
+    requests = models.BigIntegerField()
+    prompt_tokens = _sum()
+    cached_tokens = _sum()
+    completion_tokens = _sum()
+    steps = _sum()
+    drafted = _sum()
+    accepted = _sum()
+
+    class Meta:
+        abstract = True
+
+
+class OrganizationUsageDay(UsageSums):
+    """What statements are made of: few rows, whatever the number of projects."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "day", "model", "status"], name="organization_usage_day_unique"
+            )
+        ]
+
+
+class KeyUsageDay(UsageSums):
+    """For reports by project, endpoint or key."""
+
+    tenant_columns: ClassVar[tuple[str, ...]] = ("organization", "project")
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)
+    endpoint = models.ForeignKey(Endpoint, models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "day", "endpoint", "key", "model", "status"], name="key_usage_day_unique"
+            )
+        ]
+        indexes = [models.Index(fields=["organization", "day"], name="key_usage_day_organization")]
 
 
 class QuarantinedUsage(models.Model):

@@ -1,4 +1,4 @@
-"""Usage and statements, both computed from the same events."""
+"""Usage and statements, both computed from the same sums of events."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import QuerySet
 
-from control_plane.billing import money
-from control_plane.billing.models import Price, QuarantinedUsage, SequenceProgress, UsageEvent
+from control_plane.billing import money, sums
+from control_plane.billing.models import Price, QuarantinedUsage, SequenceProgress
 from control_plane.tenants.principal import Principal
 from control_plane.tenants.selectors import organization, project
 
@@ -25,8 +24,6 @@ GROUPS = {
     "status": ("status", "status"),
 }
 MAX_ROWS = 10_000
-_COUNTERS = ("prompt_tokens", "cached_tokens", "completion_tokens", "steps", "drafted", "accepted")
-_SUMS: dict[str, Any] = {"requests": Count("id"), **{name: Sum(name, default=0) for name in _COUNTERS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +48,6 @@ def next_month(start: datetime) -> datetime:
     return start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
 
 
-def events(
-    organization_id: str, *, start: datetime, end: datetime, project_id: str | None = None
-) -> QuerySet[UsageEvent]:
-    """Events that finished in [start, end)."""
-    rows = UsageEvent.objects.filter(organization_id=organization_id, finished_at__gte=start, finished_at__lt=end)
-    return rows if project_id is None else rows.filter(project_id=project_id)
-
-
 def usage(
     principal: Principal,
     organization_id: str,
@@ -72,44 +61,35 @@ def usage(
     organization(principal, organization_id, "usage:read")
     if project_id is not None:
         project(principal, project_id)
-    rows = events(organization_id, start=start, end=end, project_id=project_id)
-    if not group_by:
-        return [rows.aggregate(**_SUMS)]
     columns = [GROUPS[name][0] for name in group_by]
-    grouped = rows.annotate(day=TruncDate("finished_at", tzinfo=UTC)).values(*columns).annotate(**_SUMS)
-    return list(grouped.order_by(*columns)[: MAX_ROWS + 1])
+    span = sums.Span.of(organization_id, start, end)
+    found = sums.by_columns(span, columns, project_id=project_id, limit=MAX_ROWS + 1)
+    rows = [dict(zip(columns, group, strict=True)) | counts for group, counts in found.items()]
+    return rows[: MAX_ROWS + 1]
 
 
 def statement(principal: Principal, organization_id: str, *, month: datetime, now: datetime) -> Statement:
     """Month to date, or the whole of a past month; `month` is its first moment."""
     organization(principal, organization_id, "statement:read")
     until = min(next_month(month), now)
-    rows = events(organization_id, start=month, end=until)
-    return Statement(organization_id, month.date(), until, tuple(money.lines(priced(rows))))
+    return Statement(organization_id, month.date(), until, tuple(money.lines(priced(organization_id, month, until))))
 
 
-def priced(rows: QuerySet[UsageEvent]) -> list[money.Usage]:
+def priced(organization_id: str, start: datetime, end: datetime) -> list[money.Usage]:
     """Token counts by model and by the price that was in effect when the request finished."""
-    in_effect = Price.objects.filter(model=OuterRef("model"), effective_from__lte=OuterRef("finished_at"))
-    grouped = (
-        rows.annotate(price=Subquery(in_effect.order_by("-effective_from").values("id")[:1]))
-        .values("model", "price")
-        .annotate(**_SUMS)
-        .order_by("model", "price")
-    )
-    found: list[dict[str, Any]] = list(grouped)  # type: ignore[arg-type]
-    prices = Price.objects.in_bulk([row["price"] for row in found if row["price"] is not None])
+    found = sums.by_price(sums.Span.of(organization_id, start, end))
+    prices = Price.objects.in_bulk({price for _, price in found if price is not None})
     return [
         money.Usage(
-            model=row["model"],
-            price_id=row["price"],
-            unit_prices=_unit_prices(prices.get(row["price"])),
-            requests=row["requests"],
-            prompt_tokens=int(row["prompt_tokens"]),
-            cached_tokens=int(row["cached_tokens"]),
-            completion_tokens=int(row["completion_tokens"]),
+            model=model,
+            price_id=price,
+            unit_prices=_unit_prices(prices.get(price)),
+            requests=counts["requests"],
+            prompt_tokens=counts["prompt_tokens"],
+            cached_tokens=counts["cached_tokens"],
+            completion_tokens=counts["completion_tokens"],
         )
-        for row in found
+        for (model, price), counts in found.items()
     ]
 
 
