@@ -3,10 +3,10 @@ PYTHON := .venv/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
-.PHONY: run demo bench check test format client lock clean help
+.PHONY: run demo bench bench-api check test format client lock clean help
 
 help:  ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 run: .venv/.run  ## Start the whole service here: databases, control plane, worker, one node with a real model.
 	@$(PYTHON) -m infra.local up $(ARGS)
@@ -16,6 +16,9 @@ demo: .venv/.run  ## Play three tenants against the running service (or start it
 
 bench: .venv/.dev  ## Measure every figure side by side: var/bench/report.json.
 	@$(PYTHON) -m infra.bench $(ARGS)
+
+bench-api: .venv/.dev  ## The management API with 10,000 projects and a million usage events: var/bench/management.json.
+	@$(PYTHON) -m infra.bench.management $(ARGS)
 
 check: .venv/.dev  ## Style, types, layers, migrations, the committed OpenAPI file.
 	@$(PYTHON) -m infra.check

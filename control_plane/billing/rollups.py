@@ -7,6 +7,7 @@ batches that share an organization wait for each other and never block each othe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -70,6 +71,6 @@ def _upsert(table: type[UsageSums], condition: str) -> str:
     )
 
 
-def _run(statement: str, *values: object) -> None:
+def _run(statement: str, *values: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)

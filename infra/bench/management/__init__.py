@@ -1,0 +1,1 @@
+"""How fast the management API is with many tenants: `python -m infra.bench.management`."""
