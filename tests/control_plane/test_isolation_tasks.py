@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from control_plane.celery import app
 from control_plane.common.object_store import ObjectStore, object_store
-from control_plane.endpoints.models import SpeculationWindow
+from control_plane.endpoints.models import CatalogueModel, SpeculationWindow
 from control_plane.endpoints.services import set_desired_state
 from control_plane.fleet import tasks as fleet
 from control_plane.speculators.services import ensure_speculator, promote
@@ -63,6 +63,7 @@ def _forget(alice: Tenant, bob: Tenant) -> Callable[[], None]:
 
 
 def _execute_run(alice: Tenant, bob: Tenant) -> Callable[[], None]:
+    CatalogueModel.objects.update(static_checkpoint="tiny")  # a folder that use_training_process makes
     runs = {}
     for tenant in (alice, bob):
         learner = _learner(tenant)
@@ -160,9 +161,13 @@ def test_a_task_that_works_for_one_tenant_changes_nothing_of_another(
     store = object_store()
     task = CASES[name](alice, bob)
     mine, theirs, objects = footprint(alice.organization.id), footprint(bob.organization.id), _objects(store, bob)
+    everything = {info.key for info in store.list("")}
 
     task()
 
     assert footprint(bob.organization.id).differences(theirs) == {}
     assert _objects(store, bob) == objects
+    written = {info.key for info in store.list("")} - everything
+    assert all(key.startswith(f"projects/{alice.project.id}/") for key in written), written
+    assert written or name != "training.execute_run"
     assert footprint(alice.organization.id).differences(mine) != {}, "the case gave alice nothing to do"
