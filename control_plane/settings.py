@@ -102,6 +102,8 @@ DATABASES = {"default": _database(DATABASE_URL)}
 BROKER_URL = _required("BROKER_URL", "memory://")
 
 S3_ENDPOINT_URL = os.environ.get("S3_ENDPOINT_URL", "") or None
+# Where clients reach the store, if that is another address than the service's own: signed URLs name it.
+S3_PUBLIC_URL = os.environ.get("S3_PUBLIC_URL", "") or None
 S3_ACCESS_KEY_ID = os.environ.get("S3_ACCESS_KEY_ID", "") or None
 S3_SECRET_ACCESS_KEY = os.environ.get("S3_SECRET_ACCESS_KEY", "") or None
 S3_BUCKET = os.environ.get("S3_BUCKET", "slipstream")

@@ -190,8 +190,17 @@ def _connect_cached(**options: Any) -> ObjectStore:
 
 def object_store() -> ObjectStore:
     """The store that the settings name; one client per process (boto3 clients are thread-safe)."""
+    return _at(settings.S3_ENDPOINT_URL)
+
+
+def public_object_store() -> ObjectStore:
+    """The same store under the address that clients reach: for signed URLs, whose signature includes the host."""
+    return _at(settings.S3_PUBLIC_URL or settings.S3_ENDPOINT_URL)
+
+
+def _at(endpoint_url: str | None) -> ObjectStore:
     return _connect_cached(
-        endpoint_url=settings.S3_ENDPOINT_URL or None,
+        endpoint_url=endpoint_url or None,
         access_key_id=settings.S3_ACCESS_KEY_ID or None,
         secret_access_key=settings.S3_SECRET_ACCESS_KEY or None,
         region=settings.S3_REGION,

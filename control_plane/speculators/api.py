@@ -15,7 +15,7 @@ from control_plane.common.parsing import StrictSerializer, TypedIdSerializerFiel
 from control_plane.common.views import ApiView
 from control_plane.endpoints.api import EndpointEventSerializer, StateReason
 from control_plane.speculators import selectors, services
-from control_plane.speculators.models import MAX_RETENTION_DAYS, VersionState
+from control_plane.speculators.models import MAX_RETENTION_DAYS, PROMOTIONS, STRATEGIES, VersionState
 from control_plane.speculators.models import Speculator as SpeculatorRow
 from control_plane.tenants.selectors import project as find_project
 
@@ -35,12 +35,25 @@ class TrafficPolicySerializer(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField(allow_null=True)
 
 
+class SpeculatorPolicySerializer(serializers.Serializer[Any]):
+    """How the speculator adapts. Null: the service's default."""
+
+    promotion = serializers.ChoiceField(PROMOTIONS)
+    strategy = serializers.ChoiceField(STRATEGIES)
+    min_gain = serializers.FloatField(allow_null=True)
+    confidence = serializers.FloatField(allow_null=True)
+    min_heldout_records = serializers.IntegerField(allow_null=True)
+    max_drop = serializers.FloatField(allow_null=True)
+    every_hours = serializers.IntegerField(allow_null=True)
+
+
 class SpeculatorSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     organization_id = serializers.CharField()
     project_id = serializers.CharField()
     model = serializers.CharField(source="model_id")
     frozen = serializers.BooleanField()
+    policy = SpeculatorPolicySerializer(source="*")
     active_version_id = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
 
@@ -69,8 +82,12 @@ class SpeculatorVersionSerializer(serializers.Serializer[Any]):
     window_end = serializers.DateTimeField(allow_null=True)
     sample_count = serializers.IntegerField()
     consent = serializers.JSONField()
-    evaluation = serializers.JSONField(help_text="Held-out replay by arm: candidate, static, incumbent.")
-    gate = serializers.JSONField(help_text="The gate's decision: outcome, reason, gain and its lower bound.")
+    evaluation = serializers.JSONField(
+        help_text="Held-out replay by arm (candidate, static, incumbent); `interval` bounds its acceptance length."
+    )
+    gate = serializers.JSONField(
+        help_text="The gate's decision: outcome, reason, gain with its bounds, and the thresholds it was judged by."
+    )
     created_at = serializers.DateTimeField()
     promoted_at = serializers.DateTimeField(allow_null=True)
 
@@ -145,7 +162,8 @@ class Freeze(ApiView):
         operation_id="freeze_speculator",
         request=None,
         responses=SpeculatorSerializer,
-        description="No training, no automatic promotion or rollback, until it is thawed.",
+        description="No training, no automatic promotion or rollback, until it is thawed. A person still may promote "
+        "and roll back.",
     )
     def post(self, request: Request, speculator_id: str) -> Response:
         found = selectors.speculator(self.principal, speculator_id, "speculator:write")
@@ -154,7 +172,12 @@ class Freeze(ApiView):
 
 
 class Thaw(ApiView):
-    @extend_schema(operation_id="thaw_speculator", request=None, responses=SpeculatorSerializer)
+    @extend_schema(
+        operation_id="thaw_speculator",
+        request=None,
+        responses=SpeculatorSerializer,
+        description="Learn again. This also unpins: the pinned version stays until a better one is promoted.",
+    )
     def post(self, request: Request, speculator_id: str) -> Response:
         found = selectors.speculator(self.principal, speculator_id, "speculator:write")
         services.set_frozen(found, False, actor=self.principal.actor, request_id=self.request_id)

@@ -14,6 +14,16 @@ from control_plane.endpoints.models import CatalogueModel
 from control_plane.tenants.models import Organization, Project
 
 MAX_RETENTION_DAYS = 365
+PROMOTIONS = ("auto", "manual")
+STRATEGIES = ("immediate", "canary")
+# What a speculator's policy may say; both ends are allowed.
+POLICY_BOUNDS: dict[str, tuple[float, float]] = {
+    "min_gain": (0.0, 1.0),
+    "confidence": (0.5, 0.999),
+    "min_heldout_records": (2, 64),
+    "max_drop": (0.01, 0.9),
+    "every_hours": (1, 720),
+}
 
 
 class TrafficPolicy(TenantModel):
@@ -55,6 +65,14 @@ class Speculator(TenantModel):
     model = models.ForeignKey(CatalogueModel, models.PROTECT, related_name="+")
     # Frozen: no training is scheduled, nothing is promoted by itself. A person still can promote and roll back.
     frozen = models.BooleanField(default=False)
+    # Policy. None: the service's default (settings), as it is when a run is judged.
+    promotion = models.CharField(max_length=16, choices=[(name, name) for name in PROMOTIONS], default="auto")
+    strategy = models.CharField(max_length=16, choices=[(name, name) for name in STRATEGIES], default="immediate")
+    min_gain = models.FloatField(null=True, blank=True)
+    confidence = models.FloatField(null=True, blank=True)
+    min_heldout_records = models.PositiveIntegerField(null=True, blank=True)
+    max_drop = models.FloatField(null=True, blank=True)
+    every_hours = models.PositiveIntegerField(null=True, blank=True)  # None: only new traffic and drift
     next_number = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -62,14 +80,22 @@ class Speculator(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["project", "model"], name="speculator_project_model"),
             models.UniqueConstraint(fields=["project", "id"], name="speculator_project_id"),
+            models.CheckConstraint(
+                condition=Q(promotion__in=PROMOTIONS, strategy__in=STRATEGIES), name="speculator_promotion"
+            ),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gte": low, f"{name}__lte": high}),
+                    name=f"speculator_{name}",
+                )
+                for name, (low, high) in POLICY_BOUNDS.items()
+            ),
         ]
 
 
 class VersionState(models.TextChoices):
     UPLOADING = "uploading"
     VERIFYING = "verifying"
-    CANDIDATE = "candidate"
-    EVALUATING = "evaluating"
     ELIGIBLE = "eligible"
     CANARY = "canary"
     ACTIVE = "active"
@@ -81,12 +107,10 @@ class VersionState(models.TextChoices):
 
 
 S = VersionState
-# A version of a training run was evaluated by that run, before it is uploaded: it goes from verifying to eligible.
+# A version is evaluated by its training run before it exists (decision 0016): it goes from verifying to eligible.
 VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
     S.UPLOADING: frozenset({S.VERIFYING, S.REJECTED, S.RETIRED}),
-    S.VERIFYING: frozenset({S.CANDIDATE, S.ELIGIBLE, S.REJECTED, S.QUARANTINED, S.RETIRED}),
-    S.CANDIDATE: frozenset({S.EVALUATING, S.RETIRED}),
-    S.EVALUATING: frozenset({S.ELIGIBLE, S.REJECTED, S.RETIRED}),
+    S.VERIFYING: frozenset({S.ELIGIBLE, S.REJECTED, S.QUARANTINED, S.RETIRED}),
     S.ELIGIBLE: frozenset({S.CANARY, S.ACTIVE, S.QUARANTINED, S.RETIRED}),
     S.CANARY: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
     S.ACTIVE: frozenset({S.SUPERSEDED, S.QUARANTINED, S.RETIRED}),
@@ -147,3 +171,45 @@ class SpeculatorVersion(Stateful, TenantModel):
 
 class SpeculatorVersionEvent(StateEvent):
     subject = models.ForeignKey(SpeculatorVersion, models.PROTECT, related_name="events")
+
+
+class AdaptationKind(models.TextChoices):
+    """What can happen to a speculator, in one list for people."""
+
+    DRIFT = "drift"  # a run was queued because the traffic changed
+    RELEARNING = "relearning"  # a node's controller fell back to the static speculator
+    QUEUED = "queued"
+    TRAINED = "trained"  # the gate accepted what a run had learned
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    WAITING = "waiting"  # a version passed the gate, and a person decides
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    REGRESSED = "regressed"
+    RETIRED = "retired"
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    POLICY = "policy"
+
+
+class AdaptationEvent(TenantModel):
+    """One line of a speculator's history. Append-only; the version's and the run's own events say more."""
+
+    tenant_columns = ("organization", "project", "speculator")
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
+    speculator = models.ForeignKey(Speculator, models.PROTECT, related_name="adaptation_events")
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=16, choices=AdaptationKind.choices)
+    message = models.CharField(max_length=500, blank=True, default="")
+    version = models.ForeignKey(SpeculatorVersion, models.PROTECT, null=True, blank=True, related_name="+")
+    training_run_id = TypedIdField("run", null=True, blank=True)  # the training app is above this one
+    actor = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=AdaptationKind.values), name="adaptation_event_kind")
+        ]
+        indexes = [models.Index(fields=["speculator", "id"], name="adaptation_event_newest")]

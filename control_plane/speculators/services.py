@@ -23,12 +23,14 @@ from control_plane.speculators.manifest import SigningKey, artifact_key, encode,
 from control_plane.speculators.models import (
     MAX_RETENTION_DAYS,
     PROMOTABLE,
+    AdaptationKind,
     Speculator,
     SpeculatorVersion,
     TrafficPolicy,
     VersionState,
 )
 from control_plane.speculators.selectors import active_version
+from control_plane.speculators.timeline import note
 from control_plane.tenants import audit
 from control_plane.tenants.models import Project
 from control_plane.tenants.placements import bump_generation
@@ -103,6 +105,7 @@ def set_frozen(speculator: Speculator, frozen: bool, *, actor: str, request_id: 
     if locked.frozen != frozen:
         locked.frozen = frozen
         locked.save(update_fields=["frozen"])
+        note(locked, AdaptationKind.FROZEN if frozen else AdaptationKind.THAWED, actor=actor)
         _audit(locked, actor, "speculator.freeze" if frozen else "speculator.thaw", request_id=request_id)
     return locked
 
@@ -197,6 +200,7 @@ def promote(
             before, VersionState.SUPERSEDED, code="superseded", message=f"By version {version.number}.", actor=actor
         )
     transition(version, VersionState.ACTIVE, code=code, message=message, actor=actor, promoted_at=timezone.now())
+    note(speculator, AdaptationKind.PROMOTED, message or "Promoted.", version=version, actor=actor)
     _changed(speculator, actor, "speculator.promote", before, version, request_id)
     return version
 
@@ -229,6 +233,8 @@ def rollback(
     )
     to = VersionState.QUARANTINED if quarantine else VersionState.SUPERSEDED
     transition(current, to, code="regressed" if quarantine else "rolled_back", message=message, actor=actor)
+    kind = AdaptationKind.REGRESSED if quarantine else AdaptationKind.ROLLED_BACK
+    note(locked, kind, message, version=current, actor=actor)
     if previous is not None:
         transition(
             previous,
@@ -251,14 +257,22 @@ def pin(version: SpeculatorVersion, *, actor: str, request_id: str = "") -> Spec
 
 
 @transaction.atomic
-def retire(version: SpeculatorVersion, *, actor: str, code: str, message: str) -> SpeculatorVersion:
-    """The version never serves again. If it was active, the static speculator takes over."""
+def retire(
+    version: SpeculatorVersion, *, actor: str, code: str, message: str, request_id: str = ""
+) -> SpeculatorVersion:
+    """The version never serves again. If it was active, the static speculator takes over.
+
+    Raises Conflict from a state that has no way there: it is retired already, or purged.
+    """
     speculator = _lock(version.speculator)
     version.refresh_from_db()
     was_active = version.state == VersionState.ACTIVE
     transition(version, VersionState.RETIRED, code=code, message=message, actor=actor)
+    note(speculator, AdaptationKind.RETIRED, message, version=version, actor=actor)
     if was_active:
-        _changed(speculator, actor, "speculator.retire", version, None, "", message=message)
+        _changed(speculator, actor, "speculator.retire", version, None, request_id, message=message)
+    else:
+        _audit(speculator, actor, "speculator.retire", {"version": version.id, "reason": message}, request_id)
     return version
 
 

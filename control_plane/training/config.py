@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
 
+from control_plane.speculators.models import Speculator
 from control_plane.speculators.regression import RegressionPolicy
 from control_plane.training.gate import GatePolicy
 
@@ -62,6 +63,12 @@ def gate_policy() -> GatePolicy:
         confidence=settings.SLIPSTREAM_GATE_CONFIDENCE,
         min_heldout_records=settings.SLIPSTREAM_GATE_MIN_HELDOUT_RECORDS,
     )
+
+
+def gate_policy_of(speculator: Speculator, default: GatePolicy) -> GatePolicy:
+    """The gate's thresholds for one speculator: its policy, and the service's default where that says nothing."""
+    wanted = {name: getattr(speculator, name) for name in ("min_gain", "confidence", "min_heldout_records")}
+    return replace(default, **{name: value for name, value in wanted.items() if value is not None})
 
 
 def regression_policy() -> RegressionPolicy:

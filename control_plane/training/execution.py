@@ -12,15 +12,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
+
 from control_plane.common.object_store import ObjectStore, ObjectStoreError
-from control_plane.speculators.models import TrafficPolicy
+from control_plane.speculators.models import AdaptationKind, TrafficPolicy
 from control_plane.speculators.selectors import active_version
+from control_plane.speculators.timeline import note
 from control_plane.training.child import Child, ChildLimits, clean_environment, describe_exit
-from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig
-from control_plane.training.gate import GatePolicy, decide
+from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig, gate_policy_of
+from control_plane.training.gate import GateDecision, GatePolicy, decide
 from control_plane.training.inputs import Inputs, choose_inputs, materialize, static_folder
 from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim
 from control_plane.training.models import LEASED, RunState, TrainingRun
@@ -73,6 +77,9 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
 
 
 def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
+    speculator = TrainingRun.objects.select_related("speculator").get(project=lease.project_id, pk=lease.run_id).speculator
+    needed = gate_policy_of(speculator, gate).min_heldout_records
+    config = replace(config, heldout_records=max(config.heldout_records, needed))
     run = _freeze(lease, config)
     inputs = Inputs.from_dict(run.inputs)
     model = run.speculator.model
@@ -86,17 +93,23 @@ def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: Trainin
         lease.move(RunState.SKIPPED, code="no_traffic", message=message)
         return
     report = _train(lease, spec, scratch, config=config)
-    decision = decide(report, gate)
+    decision = decide(report, gate_policy_of(run.speculator, gate))
     evidence = {"report": to_dict(report), "gate": to_dict(decision), "phase": "done", "progress": 1.0}
     if not decision.accept:
         state = RunState.SKIPPED if decision.outcome == "skipped" else RunState.REJECTED
-        lease.move(state, code=decision.code, message=decision.reason, **evidence)
+        _end(lease, state, decision, evidence)
         return
     run = lease.move(RunState.PUBLISHING, code=decision.code, message=decision.reason, **evidence)
     try:
         publish(run, lease, report=report, decision=decision, delta=scratch / "out" / "delta.safetensors", store=store)
     except PublishingError as error:
         raise RunFailed(error.code, str(error), permanent=True) from error
+
+
+@transaction.atomic
+def _end(lease: Lease, state: RunState, decision: GateDecision, evidence: dict[str, Any]) -> None:
+    run = lease.move(state, code=decision.code, message=decision.reason, **evidence)
+    note(run.speculator, AdaptationKind(state.value), decision.reason, training_run_id=run.id)
 
 
 def _freeze(lease: Lease, config: TrainingConfig) -> TrainingRun:

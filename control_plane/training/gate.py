@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dataplane.contracts import ArmReplay, TrainingReport
@@ -44,6 +44,8 @@ class GateDecision:
     baseline: str | None = None  # the strongest one: where the gain is smallest
     gain: float | None = None
     gain_lower_bound: float | None = None
+    gain_upper_bound: float | None = None
+    thresholds: GatePolicy | None = None  # what it was judged by
 
     @property
     def accept(self) -> bool:
@@ -52,6 +54,10 @@ class GateDecision:
 
 def decide(report: TrainingReport, policy: GatePolicy) -> GateDecision:
     """Accept iff the candidate is lossless and surely better than everything that could serve instead."""
+    return replace(_decide(report, policy), thresholds=policy)
+
+
+def _decide(report: TrainingReport, policy: GatePolicy) -> GateDecision:
     if report.outcome == "skipped":
         return GateDecision("skipped", "child_skipped", f"Skipped: {report.reason or 'no gain expected'}.")
     candidate, baselines = report.arms.get("candidate"), _baselines(report)
@@ -75,22 +81,44 @@ def decide(report: TrainingReport, policy: GatePolicy) -> GateDecision:
 
     worst: GateDecision | None = None
     for name, arm in baselines.items():
-        gain, lower = paired_gain(
+        gain, lower, upper = paired_gain(
             candidate.per_record_acceptance_length, arm.per_record_acceptance_length, policy=policy
         )
-        decision = _compare(name, candidate, arm, gain, lower, policy)
+        decision = replace(_compare(name, candidate, arm, gain, lower, policy), gain_upper_bound=upper)
         if worst is None or lower < (worst.gain_lower_bound or 0.0):
             worst = decision
     assert worst is not None
     return worst
 
 
-def paired_gain(candidate: Sequence[float], baseline: Sequence[float], *, policy: GatePolicy) -> tuple[float, float]:
-    """(gain, its lower confidence bound) of `candidate` over `baseline`; both hold acceptance lengths > 0 by record."""
+def paired_gain(
+    candidate: Sequence[float], baseline: Sequence[float], *, policy: GatePolicy
+) -> tuple[float, float, float]:
+    """(gain, its lower and its upper confidence bound, each one-sided) of `candidate` over `baseline`.
+
+    Both hold acceptance lengths > 0 by record.
+    """
     pairs = [(1.0 / ours, 1.0 / theirs) for ours, theirs in zip(candidate, baseline, strict=True)]
     draw = random.Random(policy.seed)
     resampled = sorted(_gain(draw.choices(pairs, k=len(pairs))) for _ in range(policy.num_resamples))
-    return _gain(pairs), resampled[int((1.0 - policy.confidence) * len(resampled))]
+    tail = int((1.0 - policy.confidence) * len(resampled))
+    return _gain(pairs), resampled[tail], resampled[-1 - tail]
+
+
+def length_interval(lengths: Sequence[float], *, policy: GatePolicy) -> tuple[float, float] | None:
+    """Bounds, each one-sided with the policy's confidence, of an arm's acceptance length; None without usable records.
+
+    The arm's figure is the harmonic mean over records (see above); the bounds are its percentile bootstrap.
+    """
+    if len(lengths) < 2 or not all(math.isfinite(length) and length > 0 for length in lengths):
+        return None
+    forwards = [1.0 / length for length in lengths]
+    draw = random.Random(policy.seed)
+    resampled = sorted(
+        len(forwards) / math.fsum(draw.choices(forwards, k=len(forwards))) for _ in range(policy.num_resamples)
+    )
+    tail = int((1.0 - policy.confidence) * len(resampled))
+    return resampled[tail], resampled[-1 - tail]
 
 
 def _gain(pairs: Sequence[tuple[float, float]]) -> float:

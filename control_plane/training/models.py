@@ -46,7 +46,7 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-TRIGGERS = ("traffic", "drift", "manual")
+TRIGGERS = ("traffic", "drift", "schedule", "manual")
 
 S = RunState
 # Every working state may also be lost (back to queued), fail, or be cancelled.
@@ -89,6 +89,9 @@ class TrainingRun(Stateful, TenantModel):
     phase = models.CharField(max_length=32, blank=True, default="")
     progress = models.FloatField(default=0.0)
     loss = models.FloatField(null=True, blank=True)
+    # [seconds since the child's start, loss], thinned to at most `losses.MAX_POINTS`
+    loss_series = models.JSONField(default=list)
+    training_milliseconds = models.PositiveBigIntegerField(default=0)  # of the child, over all attempts: metered
     # input, frozen when the work begins: {"train": [keys], "heldout": [keys], "records": n}
     inputs = models.JSONField(default=dict)
     last_segment_id = models.BigIntegerField(default=0)  # traffic after this segment is new to the next run
@@ -118,7 +121,9 @@ class TrainingRun(Stateful, TenantModel):
         indexes = [
             models.Index(
                 fields=["lease_expires_at"], condition=Q(lease_token__isnull=False), name="training_run_leased"
-            )
+            ),
+            models.Index(fields=["created_at"], condition=Q(state="queued"), name="training_run_waiting"),
+            models.Index(fields=["project", "-created_at"], name="training_run_project_newest"),
         ]
 
 

@@ -6,17 +6,19 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
-from control_plane.common.states import can_move, transition
+from control_plane.common.states import can_move, record_event, transition
 from control_plane.speculators.manifest import encode, signing_key
-from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
+from control_plane.speculators.models import AdaptationKind, Speculator, SpeculatorVersion, TrafficPolicy, VersionState
 from control_plane.speculators.selectors import active_version
 from control_plane.speculators.services import SYSTEM, Artifact, create_version, promote
-from control_plane.training.gate import GateDecision
+from control_plane.speculators.timeline import note
+from control_plane.training.gate import GateDecision, length_interval
 from control_plane.training.lease import Cancelled, Lease
 from control_plane.training.models import RunState, TrainingRun
 from dataplane.contracts import TrainingReport, to_dict
@@ -55,7 +57,7 @@ def publish(
             window_start=_time(report.window_start),
             window_end=_time(report.window_end),
             consent=run.consent,
-            evaluation=to_dict(report.arms),
+            evaluation=_evaluation(report, decision),
             gate=to_dict(decision),
         ),
         key=signing_key(),
@@ -74,6 +76,16 @@ def publish(
             raise
         _discard(version, store)  # an erasure was faster than the upload
         raise Cancelled(run.id) from error
+
+
+def _evaluation(report: TrainingReport, decision: GateDecision) -> dict[str, Any]:
+    """The held-out replay by arm, each with the bounds of its acceptance length at the gate's confidence."""
+    assert decision.thresholds is not None
+    return {
+        name: to_dict(arm)
+        | {"interval": length_interval(arm.per_record_acceptance_length, policy=decision.thresholds)}
+        for name, arm in report.arms.items()
+    }
 
 
 def _upload(version: SpeculatorVersion, artifact: bytes, manifest: bytes, store: ObjectStore) -> None:
@@ -108,8 +120,15 @@ def _go_live(run: TrainingRun, lease: Lease, version: SpeculatorVersion, decisio
         raise Cancelled(run.id)
     speculator = Speculator.objects.select_for_update().get(project=run.project_id, pk=run.speculator_id)
     current = active_version(speculator)
+    note(
+        speculator, AdaptationKind.TRAINED, decision.reason, version=version, training_run_id=run.id
+    )
     if speculator.frozen:
         code, message = "frozen", f"{decision.reason} Not promoted: the speculator is frozen."
+    elif speculator.promotion == "manual":
+        code, message = "waiting_for_promotion", f"{decision.reason} Waiting for you: promotion is by hand."
+        record_event(version, before=version.state, code=code, message=message)
+        note(speculator, AdaptationKind.WAITING, message, version=version, training_run_id=run.id)
     elif (current and current.pk) != run.incumbent_id:
         code, message = "superseded", f"{decision.reason} Not promoted: another version went live during the run."
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models import QuerySet
@@ -27,12 +28,13 @@ def watch_regressions(policy: RegressionPolicy) -> list[SpeculatorVersion]:
         windows = SpeculationWindow.objects.filter(
             organization=version.organization_id, endpoint__in=endpoints.values("pk"), started_at__gte=start
         )
+        drop = version.speculator.max_drop
         verdict = judge(
             _counters(windows.filter(arm="adaptive", speculator_version_id=version.id)),
             _counters(windows.filter(arm="static")),
             evaluated=version.evaluation["candidate"]["acceptance_length"],
             evaluated_static=version.evaluation["static"]["acceptance_length"],
-            policy=policy,
+            policy=policy if drop is None else replace(policy, max_drop=drop),
         )
         if not verdict.regressed:
             continue
