@@ -104,13 +104,17 @@ class ComparedVersionSerializer(serializers.Serializer[Any]):
 
 class ComparisonSerializer(serializers.Serializer[Any]):
     version = ComparedVersionSerializer()
-    other = ComparedVersionSerializer()
+    other = ComparedVersionSerializer(allow_null=True)
     same_static = serializers.BooleanField()
     is_ancestor = serializers.BooleanField()
 
 
 # `with` is a word of Python: a class statement can't name a field so.
-CompareQuery = type("CompareQuery", (StrictSerializer,), {"with": TypedIdSerializerField("spv")})
+CompareQuery = type(
+    "CompareQuery",
+    (StrictSerializer,),
+    {"with": TypedIdSerializerField("spv", required=False, help_text="Without it: the version's parent.")},
+)
 
 
 class RetireBody(StrictSerializer):
@@ -158,9 +162,7 @@ class Export(ApiView):
     )
     def get(self, request: Request, version_id: str) -> Response:
         found = selectors.version(self.principal, version_id, "speculator:export")
-        export = export_version(
-            found, public_object_store(), actor=self.principal.actor, request_id=self.request_id
-        )
+        export = export_version(found, public_object_store(), actor=self.principal.actor, request_id=self.request_id)
         return Response(VersionExportSerializer(export).data)
 
 
@@ -174,7 +176,8 @@ class Compare(ApiView):
     )
     def get(self, request: Request, version_id: str) -> Response:
         found = selectors.version(self.principal, version_id)
-        other = selectors.version(self.principal, self.query["with"])
+        wanted = self.query.get("with", found.parent_id)
+        other = selectors.version(self.principal, wanted) if wanted else None
         return Response(ComparisonSerializer(compare(found, other)).data)
 
 

@@ -43,13 +43,15 @@ class Comparison:
     static speculator, and what both did live."""
 
     version: Compared
-    other: Compared
+    other: Compared | None  # None: the static speculator alone, which each evaluation holds
     same_static: bool  # both were made for one static speculator
     is_ancestor: bool  # `other` is where `version` was trained from
 
 
-def compare(version: SpeculatorVersion, other: SpeculatorVersion) -> Comparison:
+def compare(version: SpeculatorVersion, other: SpeculatorVersion | None) -> Comparison:
     """Raises Invalid unless both are versions of one speculator."""
+    if other is None:
+        return Comparison(_compared(version), None, same_static=True, is_ancestor=False)
     if version.speculator_id != other.speculator_id:
         raise Invalid("Both must be versions of one speculator.", pointer="/with")
     return Comparison(

@@ -38,9 +38,13 @@ def request_erasure(project: Project, *, actor: str, request_id: str = "") -> Er
             continue  # it has just ended
     retired = []
     for version in SpeculatorVersion.objects.filter(project=project).order_by("number"):
-        if can_move(version, VersionState.RETIRED):
+        if not can_move(version, VersionState.RETIRED):
+            continue
+        try:
             retire(version, actor=actor, code="traffic_deleted", message="The traffic it learned from was deleted.")
-            retired.append(version.id)
+        except Conflict:
+            continue  # somebody has just retired it
+        retired.append(version.id)
     receipt = ErasureReceipt.objects.create(
         organization_id=project.organization_id,
         project=project,

@@ -77,7 +77,9 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
 
 
 def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
-    speculator = TrainingRun.objects.select_related("speculator").get(project=lease.project_id, pk=lease.run_id).speculator
+    speculator = (
+        TrainingRun.objects.select_related("speculator").get(project=lease.project_id, pk=lease.run_id).speculator
+    )
     needed = gate_policy_of(speculator, gate).min_heldout_records
     config = replace(config, heldout_records=max(config.heldout_records, needed))
     run = _freeze(lease, config)

@@ -82,8 +82,7 @@ def _evaluation(report: TrainingReport, decision: GateDecision) -> dict[str, Any
     """The held-out replay by arm, each with the bounds of its acceptance length at the gate's confidence."""
     assert decision.thresholds is not None
     return {
-        name: to_dict(arm)
-        | {"interval": length_interval(arm.per_record_acceptance_length, policy=decision.thresholds)}
+        name: to_dict(arm) | {"interval": length_interval(arm.per_record_acceptance_length, policy=decision.thresholds)}
         for name, arm in report.arms.items()
     }
 
@@ -120,9 +119,7 @@ def _go_live(run: TrainingRun, lease: Lease, version: SpeculatorVersion, decisio
         raise Cancelled(run.id)
     speculator = Speculator.objects.select_for_update().get(project=run.project_id, pk=run.speculator_id)
     current = active_version(speculator)
-    note(
-        speculator, AdaptationKind.TRAINED, decision.reason, version=version, training_run_id=run.id
-    )
+    note(speculator, AdaptationKind.TRAINED, decision.reason, version=version, training_run_id=run.id)
     if speculator.frozen:
         code, message = "frozen", f"{decision.reason} Not promoted: the speculator is frozen."
     elif speculator.promotion == "manual":

@@ -26,6 +26,7 @@ from control_plane.common.states import record_event
 from control_plane.endpoints.models import CatalogueModel
 from control_plane.endpoints.services import create_endpoint
 from control_plane.fleet.models import Node
+from control_plane.speculators.policy import SpeculatorPolicy, set_policy
 from control_plane.speculators.services import ensure_speculator
 from control_plane.tenants import services as tenants
 from control_plane.tenants.models import Membership, User
@@ -86,6 +87,11 @@ def _learner(tenant: Tenant, model: CatalogueModel) -> learning.Tenant:
 
 def _speculator(tenant: Tenant, n: int) -> None:
     learning.make_version(_learner(tenant, _model(n)), state="active")
+
+
+def _adaptation(tenant: Tenant, n: int) -> None:
+    speculator = _learner(tenant, tenant.endpoint.model).speculator
+    set_policy(speculator, SpeculatorPolicy(every_hours=n + 1), actor="x")
 
 
 def _run(tenant: Tenant, n: int, **values: Any) -> TrainingRun:
@@ -159,6 +165,7 @@ LISTS: dict[str, Listed] = {
     ),
     "projects/<str:project_id>/traffic-erasures": Listed(lambda tenant, n: request_erasure(tenant.project, actor="x")),
     "speculators": Listed(_speculator),
+    "speculators/<str:speculator_id>/events": Listed(_adaptation),
     "speculator-versions": Listed(_version),
     "speculator-versions/<str:version_id>/events": Listed(
         _event("speculators.SpeculatorVersion", route="speculator-versions/<str:version_id>/events")

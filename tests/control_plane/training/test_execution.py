@@ -13,8 +13,10 @@ from django.utils import timezone
 from control_plane.common.object_store import object_store
 from control_plane.speculators.manifest import is_authentic
 from control_plane.speculators.models import SpeculatorVersion
+from control_plane.speculators.policy import SpeculatorPolicy, set_policy
 from control_plane.speculators.selectors import active_version, active_version_ref
-from control_plane.speculators.services import set_frozen
+from control_plane.speculators.services import promote, set_frozen
+from control_plane.speculators.timeline import history
 from control_plane.tenants.placements import generation_of
 from control_plane.training import erasure, services
 from control_plane.training.config import gate_policy, training_config
@@ -195,6 +197,31 @@ def test_foreign_and_broken_records_never_reach_the_child(tenant, store, setting
     run = run_now(start(tenant))
     assert run.state == "succeeded"  # the child asserts that all records are its project's
     assert run.report["num_train_records"] == 96
+
+
+def test_with_promotion_by_hand_the_version_waits_for_a_person(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    set_policy(tenant.speculator, SpeculatorPolicy(promotion="manual"), actor="usr_test")
+    run = run_now(start(tenant))
+    assert (run.state, run.state_code) == ("succeeded", "waiting_for_promotion")
+    version = run.version
+    assert version.state == "eligible" and active_version(tenant.speculator) is None
+    assert version.events.order_by("-id").first().code == "waiting_for_promotion"
+    assert [event.kind for event in history(tenant.speculator)][:2] == ["waiting", "trained"]
+    low, high = version.evaluation["candidate"]["interval"]
+    assert low <= 3.0 <= high
+    promote(version, actor="usr_test")
+    assert active_version(tenant.speculator) == version
+
+
+def test_a_run_is_judged_by_its_speculators_own_thresholds_and_keeps_them(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)  # gains 50 %
+    set_policy(tenant.speculator, SpeculatorPolicy(min_gain=0.6, min_heldout_records=5), actor="usr_test")
+    run = run_now(start(tenant))
+    assert (run.state, run.state_code) == ("rejected", "no_gain_measured")
+    thresholds = run.gate["thresholds"]
+    assert (thresholds["min_gain"], thresholds["min_heldout_records"], thresholds["confidence"]) == (0.6, 5, 0.95)
+    assert history(tenant.speculator).first().kind == "rejected"
 
 
 def test_a_frozen_speculator_keeps_its_version_and_the_candidate_stays_eligible(tenant, settings, tmp_path):

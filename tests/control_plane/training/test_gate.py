@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.training.gate import GatePolicy, decide, paired_gain
+from control_plane.training.gate import GatePolicy, decide, length_interval, paired_gain
 from dataplane.contracts import ArmReplay, TrainingReport
 
 POLICY = GatePolicy(num_resamples=200)
@@ -90,8 +90,21 @@ def test_a_candidate_that_is_nowhere_better_is_never_accepted(baseline, factor):
 
 @given(records, st.floats(min_value=1.05, max_value=3.0))
 def test_the_same_gain_on_every_record_is_measured_exactly(baseline, factor):
-    gain, lower = paired_gain([length * factor for length in baseline], baseline, policy=POLICY)
-    assert math.isclose(gain, factor - 1, rel_tol=1e-9) and math.isclose(lower, factor - 1, rel_tol=1e-9)
+    measured = paired_gain([length * factor for length in baseline], baseline, policy=POLICY)
+    assert all(math.isclose(figure, factor - 1, rel_tol=1e-9) for figure in measured)
+
+
+@given(records, records)
+def test_the_gain_and_the_length_lie_between_their_bounds(candidate, baseline):
+    count = min(len(candidate), len(baseline))
+    _, lower, upper = paired_gain(candidate[:count], baseline[:count], policy=POLICY)
+    assert lower <= upper and min(candidate) / max(baseline) - 1.001 <= lower
+    low, high = length_interval(candidate, policy=POLICY)
+    assert min(candidate) * 0.999 <= low <= high <= max(candidate) * 1.001
+
+
+def test_a_decision_carries_what_it_was_judged_by():
+    assert decide(report([3.0] * 8, [2.0] * 8), POLICY).thresholds == POLICY
 
 
 @given(st.lists(st.tuples(lengths, lengths), min_size=4, max_size=24), st.floats(min_value=1.0, max_value=2.0))

@@ -8,9 +8,7 @@ class ListSpeculatorVersionsState(StrEnum):
 
     ACTIVE = "active"
     CANARY = "canary"
-    CANDIDATE = "candidate"
     ELIGIBLE = "eligible"
-    EVALUATING = "evaluating"
     PURGED = "purged"
     QUARANTINED = "quarantined"
     REJECTED = "rejected"

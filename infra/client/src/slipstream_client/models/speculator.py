@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+
+if TYPE_CHECKING:
+    from ..models.speculator_policy import SpeculatorPolicy
+
 
 T = TypeVar("T", bound="Speculator")
 
@@ -19,6 +23,7 @@ class Speculator:
         project_id (str):
         model (str):
         frozen (bool):
+        policy (SpeculatorPolicy): How the speculator adapts. Null: the service's default.
         active_version_id (None | str):
         created_at (datetime.datetime):
     """
@@ -28,6 +33,7 @@ class Speculator:
     project_id: str
     model: str
     frozen: bool
+    policy: SpeculatorPolicy
     active_version_id: None | str
     created_at: datetime.datetime
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -43,6 +49,8 @@ class Speculator:
 
         frozen = self.frozen
 
+        policy = self.policy.to_dict()
+
         active_version_id: None | str
         active_version_id = self.active_version_id
 
@@ -57,6 +65,7 @@ class Speculator:
                 "project_id": project_id,
                 "model": model,
                 "frozen": frozen,
+                "policy": policy,
                 "active_version_id": active_version_id,
                 "created_at": created_at,
             }
@@ -66,6 +75,8 @@ class Speculator:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.speculator_policy import SpeculatorPolicy  # noqa: PLC0415
+
         d = dict(src_dict)
         id = d.pop("id")
 
@@ -76,6 +87,8 @@ class Speculator:
         model = d.pop("model")
 
         frozen = d.pop("frozen")
+
+        policy = SpeculatorPolicy.from_dict(d.pop("policy"))
 
         def _parse_active_version_id(data: object) -> None | str:
             if data is None:
@@ -92,6 +105,7 @@ class Speculator:
             project_id=project_id,
             model=model,
             frozen=frozen,
+            policy=policy,
             active_version_id=active_version_id,
             created_at=created_at,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.speculator_version_state_enum import SpeculatorVersionStateEnum
+from ..models.state_091_enum import State091Enum
 
 if TYPE_CHECKING:
     from ..models.state_reason import StateReason
@@ -25,10 +25,8 @@ class SpeculatorVersion:
         project_id (str):
         speculator_id (str):
         number (int):
-        state (SpeculatorVersionStateEnum): * `uploading` - uploading
+        state (State091Enum): * `uploading` - uploading
             * `verifying` - verifying
-            * `candidate` - candidate
-            * `evaluating` - evaluating
             * `eligible` - eligible
             * `canary` - canary
             * `active` - active
@@ -50,8 +48,9 @@ class SpeculatorVersion:
         window_end (datetime.datetime | None):
         sample_count (int):
         consent (Any):
-        evaluation (Any): Held-out replay by arm: candidate, static, incumbent.
-        gate (Any): The gate's decision: outcome, reason, gain and its lower bound.
+        evaluation (Any): Held-out replay by arm (candidate, static, incumbent); `interval` bounds its acceptance
+            length.
+        gate (Any): The gate's decision: outcome, reason, gain with its bounds, and the thresholds it was judged by.
         created_at (datetime.datetime):
         promoted_at (datetime.datetime | None):
     """
@@ -61,7 +60,7 @@ class SpeculatorVersion:
     project_id: str
     speculator_id: str
     number: int
-    state: SpeculatorVersionStateEnum
+    state: State091Enum
     state_reason: StateReason
     state_changed_at: datetime.datetime
     parent_id: None | str
@@ -189,7 +188,7 @@ class SpeculatorVersion:
 
         number = d.pop("number")
 
-        state = SpeculatorVersionStateEnum(d.pop("state"))
+        state = State091Enum(d.pop("state"))
 
         state_reason = StateReason.from_dict(d.pop("state_reason"))
 

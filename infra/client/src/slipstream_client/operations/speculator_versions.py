@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from ..models.comparison import Comparison
 from ..models.list_speculator_versions_state import ListSpeculatorVersionsState
+from ..models.retire_body_request import RetireBodyRequest
 from ..models.speculator_version import SpeculatorVersion
 from ..models.speculator_version_event import SpeculatorVersionEvent
 from ..models.speculator_version_event_page import SpeculatorVersionEventPage
 from ..models.speculator_version_page import SpeculatorVersionPage
+from ..models.version_export import VersionExport
 from ..transport import Transport
 from ..types import UNSET, Unset
 
@@ -98,6 +101,34 @@ class SpeculatorVersionsOperations(Transport):
 
         return response_200
 
+    def compare_speculator_versions(
+        self,
+        version_id: str,
+        *,
+        with_: str | Unset = UNSET,
+    ) -> Comparison:
+        """Each version's evaluation on its own held-out traffic, and its last day in service."""
+
+        params: dict[str, Any] = {}
+
+        params["with"] = with_
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "GET",
+            "/api/v1/speculator-versions/{version_id}/compare".format(
+                version_id=quote(str(version_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = Comparison.from_dict(response.json())
+
+        return response_200
+
     def list_speculator_version_events(
         self,
         version_id: str,
@@ -147,6 +178,24 @@ class SpeculatorVersionsOperations(Transport):
             if found.next_cursor is None:
                 return
             after = found.next_cursor
+
+    def export_speculator_version(
+        self,
+        version_id: str,
+    ) -> VersionExport:
+        """Signed URLs, valid for 600 seconds, of the artifact (safetensors) and its signed manifest. Audited."""
+
+        _kwargs: dict[str, Any] = {}
+        response = self.send(
+            "GET",
+            "/api/v1/speculator-versions/{version_id}/export".format(
+                version_id=quote(str(version_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = VersionExport.from_dict(response.json())
+
+        return response_200
 
     def pin_speculator_version(
         self,
@@ -206,6 +255,44 @@ class SpeculatorVersionsOperations(Transport):
         response = self.send(
             "POST",
             "/api/v1/speculator-versions/{version_id}/promote".format(
+                version_id=quote(str(version_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = SpeculatorVersion.from_dict(response.json())
+
+        return response_200
+
+    def retire_speculator_version(
+        self,
+        version_id: str,
+        *,
+        body: RetireBodyRequest | Unset = UNSET,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> SpeculatorVersion:
+        """The version never serves again. If it was active, the static speculator takes over."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+
+        if not isinstance(body, Unset):
+            _kwargs["json"] = body.to_dict()
+
+        response = self.send(
+            "POST",
+            "/api/v1/speculator-versions/{version_id}/retire".format(
                 version_id=quote(str(version_id), safe=""),
             ),
             **_kwargs,

@@ -3,14 +3,12 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class SpeculatorVersionStateEnum(StrEnum):
+class State091Enum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
     ACTIVE = "active"
     CANARY = "canary"
-    CANDIDATE = "candidate"
     ELIGIBLE = "eligible"
-    EVALUATING = "evaluating"
     PURGED = "purged"
     QUARANTINED = "quarantined"
     REJECTED = "rejected"
@@ -20,7 +18,7 @@ class SpeculatorVersionStateEnum(StrEnum):
     VERIFYING = "verifying"
 
     @classmethod
-    def _missing_(cls, value: object) -> SpeculatorVersionStateEnum | None:
+    def _missing_(cls, value: object) -> State091Enum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
