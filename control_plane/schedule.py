@@ -12,4 +12,7 @@ BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     # Rolls back a version whose live acceptance fell.
     "watch-regressions": {"task": "training.watch_regressions", "schedule": 15.0, "options": {"expires": 30}},
     "enforce-retention": {"task": "training.enforce_retention", "schedule": 3600.0, "options": {"expires": 3600}},
+    # Turns what happened into deliveries and makes the requests that are due.
+    "dispatch-webhooks": {"task": "webhooks.dispatch", "schedule": 2.0, "options": {"expires": 4}},
+    "forget-webhooks": {"task": "webhooks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
 }

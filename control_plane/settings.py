@@ -125,6 +125,9 @@ SLIPSTREAM_ROUTE_SECONDS = _number("SLIPSTREAM_ROUTE_SECONDS", 5)
 # The management API: requests of one principal, and failed authentications of one address (0: no limit).
 SLIPSTREAM_API_REQUESTS_PER_MINUTE = int(_number("SLIPSTREAM_API_REQUESTS_PER_MINUTE", 600))
 SLIPSTREAM_API_FAILURES_PER_MINUTE = int(_number("SLIPSTREAM_API_FAILURES_PER_MINUTE", 60))
+# Webhooks go to public addresses over https. 1: also to this machine and its networks, and over http.
+SLIPSTREAM_WEBHOOK_ALLOW_PRIVATE = _flag("SLIPSTREAM_WEBHOOK_ALLOW_PRIVATE", default=False)
+SLIPSTREAM_WEBHOOK_DISABLE_DAYS = _number("SLIPSTREAM_WEBHOOK_DISABLE_DAYS", 5)
 
 # Codes that verify an address, password resets and invitations go out by mail.
 SLIPSTREAM_EMAIL_URL = _required("SLIPSTREAM_EMAIL_URL", f"file://{SLIPSTREAM_VAR / 'mail'}")
@@ -187,6 +190,7 @@ INSTALLED_APPS = [
     "control_plane.endpoints",
     "control_plane.speculators",
     "control_plane.training",
+    "control_plane.webhooks",
     "control_plane.billing",
     "control_plane.fleet",
 ]
@@ -348,7 +352,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
 )
 # Runs take minutes: workers of their own take them (`-Q training`), so that everything else stays prompt (`-Q celery`).
-CELERY_TASK_ROUTES = {"training.execute_run": {"queue": "training"}}
+# Receivers of webhooks may be slow: likewise (`-Q webhooks`).
+CELERY_TASK_ROUTES = {
+    "training.execute_run": {"queue": "training"},
+    "webhooks.dispatch": {"queue": "webhooks"},
+}
 CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
 CELERY_BEAT_SCHEDULE_FILENAME = str(SLIPSTREAM_VAR / "run" / "beat-schedule")
 CELERY_TASK_IGNORE_RESULT = True

@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/v1/", include("control_plane.speculators.api")),
     path("api/v1/", include("control_plane.speculators.adaptation_api")),
     path("api/v1/", include("control_plane.training.api")),
+    path("api/v1/", include("control_plane.webhooks.api")),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("web.account_urls")),

@@ -36,6 +36,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "usage:read": _ALL,
     "statement:read": _SEE_MONEY,
     "audit:read": _MANAGE,
+    "webhook:read": _MANAGE,
+    "webhook:write": _MANAGE,
 }
 
 

@@ -111,6 +111,7 @@ class LocalServices:
             self._web(),
             self._worker("worker", queue="celery"),
             self._worker("trainer", queue="training"),
+            self._worker("courier", queue="webhooks"),
             self._beat(),
             self._node(),
         ]
@@ -128,6 +129,7 @@ class LocalServices:
             "SLIPSTREAM_MODELS_DIR": os.fspath(self.options.model.parent),
             "SLIPSTREAM_CHECKPOINTS_DIR": os.fspath(self._static.parent),
             "SLIPSTREAM_VAR": os.fspath(self.state.folder),
+            "SLIPSTREAM_WEBHOOK_ALLOW_PRIVATE": "1",  # receivers of this service are on this machine too
         }
         if self.postgres is not None:
             settings |= {"DATABASE_URL": self.postgres.url, "DATABASE_OWNER_URL": self.postgres.owner_url}

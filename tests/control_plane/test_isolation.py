@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from control_plane.common.routes import routes
+from control_plane.common.states import transition
 from control_plane.speculators.models import Speculator
 from control_plane.speculators.services import ensure_speculator, set_traffic_policy
 from control_plane.tenants.models import Membership
 from control_plane.training.models import TrainingRun
 from control_plane.training.services import start_run
+from control_plane.webhooks.models import Webhook, WebhookDelivery
+from control_plane.webhooks.services import create_webhook, send_test
 from tests.control_plane import learning
 from tests.control_plane.tenancy import footprint
 from tests.control_plane.tenant import Api, Tenant, api_with_role
@@ -104,6 +107,25 @@ def _run(tenant: Tenant) -> dict[str, str]:
     return {"run_id": found.id}
 
 
+def _webhook(tenant: Tenant) -> dict[str, str]:
+    found = Webhook.objects.filter(organization=tenant.organization).first()
+    if found is None:
+        found, _ = create_webhook(
+            tenant.organization, url="https://hooks.example.com/x", event_types=["*"], actor=tenant.user.id
+        )
+    return {"webhook_id": found.id}
+
+
+def _delivery(tenant: Tenant) -> dict[str, str]:
+    """One that has ended."""
+    webhook = Webhook.objects.filter(organization=tenant.organization).get(pk=_webhook(tenant)["webhook_id"])
+    found = WebhookDelivery.objects.filter(webhook=webhook, state="delivered").first()
+    if found is None:
+        made = send_test(webhook, actor=tenant.user.id)
+        found = transition(made, "delivered", next_attempt_at=None)
+    return {"delivery_id": found.id}
+
+
 ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "organizations": ListRoute(),
     "organizations/<str:organization_id>": ObjectRoute(_organization, {"GET": None, "PATCH": {"name": "x"}}),
@@ -156,6 +178,19 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "training-runs/<str:run_id>": ObjectRoute(_run, {"GET": None}),
     "training-runs/<str:run_id>/cancel": ObjectRoute(_run, {"POST": None}),
     "training-runs/<str:run_id>/events": ObjectRoute(_run, {"GET": None}),
+    "webhooks": ListRoute(
+        create=lambda tenant: {**_organization(tenant), "url": "https://hooks.example.com/y", "event_types": ["*"]},
+        prepare=_webhook,
+        filters=_organization,
+    ),
+    "webhooks/<str:webhook_id>": ObjectRoute(
+        _webhook, {"GET": None, "PATCH": {"description": "x", "event_types": ["audit.*"]}, "DELETE": None}
+    ),
+    "webhooks/<str:webhook_id>/rotate-secret": ObjectRoute(_webhook, {"POST": {}}),
+    "webhooks/<str:webhook_id>/test": ObjectRoute(_webhook, {"POST": None}),
+    "webhook-deliveries": ListRoute(prepare=_delivery, filters=_webhook),
+    "webhook-deliveries/<str:delivery_id>": ObjectRoute(_delivery, {"GET": None}),
+    "webhook-deliveries/<str:delivery_id>/replay": ObjectRoute(_delivery, {"POST": None}),
     "usage": ObjectRoute(lambda tenant: {}, {}),  # its organization is a parameter: see below
     "statements": ObjectRoute(lambda tenant: {}, {}),
     "prices": PublicRoute(),

@@ -16,7 +16,12 @@ from django.utils import timezone
 
 from control_plane.celery import app
 from control_plane.common.object_store import ObjectStore, object_store
+<<<<<<< HEAD
 from control_plane.endpoints.models import CatalogueModel, SpeculationWindow
+=======
+from control_plane.common.states import record_event
+from control_plane.endpoints.models import SpeculationWindow
+>>>>>>> f17c95c (Webhooks: what happens is told to an organization's own systems)
 from control_plane.endpoints.services import set_desired_state
 from control_plane.fleet import tasks as fleet
 from control_plane.speculators.services import ensure_speculator, promote
@@ -26,6 +31,9 @@ from control_plane.training import tasks as training
 from control_plane.training.lease import claim
 from control_plane.training.models import TrafficSegment, TrainingRun
 from control_plane.training.services import start_run
+from control_plane.webhooks import tasks as webhooks
+from control_plane.webhooks.models import WebhookDelivery
+from control_plane.webhooks.services import create_webhook, send_test
 from infra.local.valkey import Valkey
 from tests.control_plane import learning
 from tests.control_plane.tenancy import footprint
@@ -109,6 +117,26 @@ def _enforce_retention(alice: Tenant, bob: Tenant) -> Callable[[], None]:
     return training.enforce_retention
 
 
+def _dispatch_webhooks(alice: Tenant, bob: Tenant) -> Callable[[], None]:
+    """Both listen; something happens to alice alone. Where nobody answers, an attempt is noted."""
+    for tenant in (alice, bob):
+        create_webhook(tenant.organization, url="https://[::1]:9/x", event_types=["endpoint.*"], actor=tenant.user.id)
+    webhooks.dispatch_webhooks()
+    record_event(alice.endpoint, before=alice.endpoint.state, code="x")
+    return webhooks.dispatch_webhooks
+
+
+def _forget_deliveries(alice: Tenant, bob: Tenant) -> Callable[[], None]:
+    for tenant in (alice, bob):
+        made, _ = create_webhook(
+            tenant.organization, url="https://[::1]:9/x", event_types=["endpoint.*"], actor=tenant.user.id
+        )
+        send_test(made, actor=tenant.user.id)
+    past = timezone.now() - timedelta(days=webhooks.RETENTION_DAYS + 1)
+    WebhookDelivery.objects.filter(organization=alice.organization).update(created_at=past)
+    return webhooks.forget_deliveries
+
+
 # By the task's name: what gives alice alone something to do, and returns the task to be run.
 CASES: dict[str, Callable[[Tenant, Tenant], Callable[[], None]]] = {
     "fleet.reconcile": _reconcile,
@@ -119,6 +147,8 @@ CASES: dict[str, Callable[[Tenant, Tenant], Callable[[], None]]] = {
     "training.sweep": _sweep,
     "training.watch_regressions": _watch_regressions,
     "training.enforce_retention": _enforce_retention,
+    "webhooks.dispatch": _dispatch_webhooks,
+    "webhooks.forget": _forget_deliveries,
 }
 
 
@@ -156,6 +186,7 @@ def test_a_task_that_works_for_one_tenant_changes_nothing_of_another(
     name: str, s3_settings: Any, broker: None, settings: Any, tmp_path: Path
 ) -> None:
     learning.use_training_process(settings, tmp_path)
+    settings.SLIPSTREAM_WEBHOOK_ALLOW_PRIVATE = True
     (settings.SLIPSTREAM_MODELS_DIR / "tiny-llama").mkdir()
     alice, bob = make_tenant("alice"), make_tenant("bob")
     store = object_store()

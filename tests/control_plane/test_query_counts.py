@@ -32,6 +32,8 @@ from control_plane.tenants import services as tenants
 from control_plane.tenants.models import Membership, User
 from control_plane.training.erasure import request_erasure
 from control_plane.training.models import TrainingRun
+from control_plane.webhooks.models import Webhook, WebhookAttempt
+from control_plane.webhooks.services import create_webhook, send_test
 from dataplane import contracts
 from tests.control_plane import learning
 from tests.control_plane.node import FakeNode, sequenced, usage_event
@@ -138,6 +140,18 @@ def _quarantined(tenant: Tenant, n: int) -> None:
     ingestion.ingest(node_id, [{"boot_id": "boot-1", "seq": n + 1, "event": {}}])
 
 
+def _webhook(tenant: Tenant, n: int) -> Webhook:
+    url = f"https://hooks.example.com/{n}"
+    return create_webhook(tenant.organization, url=url, event_types=["*"], actor="x")[0]
+
+
+def _delivery(tenant: Tenant, n: int) -> None:
+    webhook = Webhook.objects.filter(organization=tenant.organization).first() or _webhook(tenant, n)
+    delivery = send_test(webhook, actor="x")
+    for _ in range(2):
+        WebhookAttempt.objects.create(organization=tenant.organization, delivery=delivery, error="timeout")
+
+
 LISTS: dict[str, Listed] = {
     "organizations": Listed(
         lambda tenant, n: tenants.create_organization(f"x{n}", owner=tenant.user),
@@ -174,6 +188,8 @@ LISTS: dict[str, Listed] = {
     "training-runs/<str:run_id>/events": Listed(
         _event("training.TrainingRun", route="training-runs/<str:run_id>/events")
     ),
+    "webhooks": Listed(_webhook),
+    "webhook-deliveries": Listed(_delivery),
     "usage": Listed(_usage, query=lambda tenant: "group_by=day,status,key&start=2020-01-01T00:00:00Z"),
     "prices": Listed(
         lambda tenant, n: create_price(
