@@ -1,19 +1,14 @@
 """Contains all the data models used in inputs/outputs"""
 
-from .adaptation_event import AdaptationEvent
-from .adaptation_event_kind_enum import AdaptationEventKindEnum
-from .adaptation_event_page import AdaptationEventPage
 from .api_key import ApiKey
 from .api_key_create_request import ApiKeyCreateRequest
 from .api_key_page import ApiKeyPage
 from .api_key_rotate_request import ApiKeyRotateRequest
 from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
-from .compared_arm import ComparedArm
-from .compared_version import ComparedVersion
-from .compared_version_evaluation import ComparedVersionEvaluation
-from .comparison import Comparison
+from .blank_enum import BlankEnum
 from .desired_state_enum import DesiredStateEnum
+from .disabled_reason_enum import DisabledReasonEnum
 from .endpoint import Endpoint
 from .endpoint_create_request import EndpointCreateRequest
 from .endpoint_event import EndpointEvent
@@ -23,10 +18,10 @@ from .endpoint_state_enum import EndpointStateEnum
 from .environment_enum import EnvironmentEnum
 from .erasure_receipt import ErasureReceipt
 from .erasure_receipt_page import ErasureReceiptPage
-from .exported_file import ExportedFile
+from .kind_enum import KindEnum
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
-from .live_window import LiveWindow
+from .list_webhook_deliveries_state import ListWebhookDeliveriesState
 from .loaded import Loaded
 from .loaded_state_enum import LoadedStateEnum
 from .member import Member
@@ -37,6 +32,7 @@ from .model_page import ModelPage
 from .name_body_request import NameBodyRequest
 from .new_api_key import NewApiKey
 from .new_service_key import NewServiceKey
+from .new_webhook import NewWebhook
 from .node import Node
 from .node_event import NodeEvent
 from .node_event_page import NodeEventPage
@@ -48,6 +44,7 @@ from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
 from .patched_member_update_request import PatchedMemberUpdateRequest
 from .patched_organization_update_request import PatchedOrganizationUpdateRequest
 from .patched_project_update_request import PatchedProjectUpdateRequest
+from .patched_webhook_update_request import PatchedWebhookUpdateRequest
 from .price import Price
 from .price_create_request import PriceCreateRequest
 from .price_page import PricePage
@@ -56,14 +53,13 @@ from .problem_errors_item import ProblemErrorsItem
 from .project import Project
 from .project_create_request import ProjectCreateRequest
 from .project_page import ProjectPage
-from .promotion_enum import PromotionEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
-from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
 from .scopes_enum import ScopesEnum
+from .secret_rotate_request import SecretRotateRequest
 from .sequence import Sequence
 from .service_key import ServiceKey
 from .service_key_create_request import ServiceKeyCreateRequest
@@ -71,18 +67,14 @@ from .service_key_page import ServiceKeyPage
 from .speculation_mode_enum import SpeculationModeEnum
 from .speculator import Speculator
 from .speculator_page import SpeculatorPage
-from .speculator_policy import SpeculatorPolicy
-from .speculator_policy_body_request import SpeculatorPolicyBodyRequest
 from .speculator_version import SpeculatorVersion
 from .speculator_version_event import SpeculatorVersionEvent
 from .speculator_version_event_page import SpeculatorVersionEventPage
 from .speculator_version_page import SpeculatorVersionPage
-from .state_091_enum import State091Enum
+from .speculator_version_state_enum import SpeculatorVersionStateEnum
 from .state_reason import StateReason
 from .statement import Statement
 from .statement_line import StatementLine
-from .statement_line_kind_enum import StatementLineKindEnum
-from .strategy_enum import StrategyEnum
 from .traffic import Traffic
 from .traffic_policy import TrafficPolicy
 from .traffic_policy_body_request import TrafficPolicyBodyRequest
@@ -94,23 +86,25 @@ from .training_run_page import TrainingRunPage
 from .training_run_state_enum import TrainingRunStateEnum
 from .usage_report import UsageReport
 from .usage_row import UsageRow
-from .version_export import VersionExport
+from .webhook import Webhook
+from .webhook_attempt import WebhookAttempt
+from .webhook_create_request import WebhookCreateRequest
+from .webhook_delivery import WebhookDelivery
+from .webhook_delivery_page import WebhookDeliveryPage
+from .webhook_delivery_payload import WebhookDeliveryPayload
+from .webhook_delivery_state_enum import WebhookDeliveryStateEnum
+from .webhook_page import WebhookPage
 
 __all__ = (
-    "AdaptationEvent",
-    "AdaptationEventKindEnum",
-    "AdaptationEventPage",
     "ApiKey",
     "ApiKeyCreateRequest",
     "ApiKeyPage",
     "ApiKeyRotateRequest",
     "AuditEvent",
     "AuditEventPage",
-    "ComparedArm",
-    "ComparedVersion",
-    "ComparedVersionEvaluation",
-    "Comparison",
+    "BlankEnum",
     "DesiredStateEnum",
+    "DisabledReasonEnum",
     "Endpoint",
     "EndpointCreateRequest",
     "EndpointEvent",
@@ -120,10 +114,10 @@ __all__ = (
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
-    "ExportedFile",
+    "KindEnum",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
-    "LiveWindow",
+    "ListWebhookDeliveriesState",
     "Loaded",
     "LoadedStateEnum",
     "Member",
@@ -134,6 +128,7 @@ __all__ = (
     "NameBodyRequest",
     "NewApiKey",
     "NewServiceKey",
+    "NewWebhook",
     "Node",
     "NodeEvent",
     "NodeEventPage",
@@ -145,6 +140,7 @@ __all__ = (
     "PatchedMemberUpdateRequest",
     "PatchedOrganizationUpdateRequest",
     "PatchedProjectUpdateRequest",
+    "PatchedWebhookUpdateRequest",
     "Price",
     "PriceCreateRequest",
     "PricePage",
@@ -153,14 +149,13 @@ __all__ = (
     "Project",
     "ProjectCreateRequest",
     "ProjectPage",
-    "PromotionEnum",
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
-    "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
     "ScopesEnum",
+    "SecretRotateRequest",
     "Sequence",
     "ServiceKey",
     "ServiceKeyCreateRequest",
@@ -168,18 +163,14 @@ __all__ = (
     "SpeculationModeEnum",
     "Speculator",
     "SpeculatorPage",
-    "SpeculatorPolicy",
-    "SpeculatorPolicyBodyRequest",
     "SpeculatorVersion",
     "SpeculatorVersionEvent",
     "SpeculatorVersionEventPage",
     "SpeculatorVersionPage",
-    "State091Enum",
+    "SpeculatorVersionStateEnum",
     "Statement",
     "StatementLine",
-    "StatementLineKindEnum",
     "StateReason",
-    "StrategyEnum",
     "Traffic",
     "TrafficPolicy",
     "TrafficPolicyBodyRequest",
@@ -191,5 +182,12 @@ __all__ = (
     "TrainingRunStateEnum",
     "UsageReport",
     "UsageRow",
-    "VersionExport",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookCreateRequest",
+    "WebhookDelivery",
+    "WebhookDeliveryPage",
+    "WebhookDeliveryPayload",
+    "WebhookDeliveryStateEnum",
+    "WebhookPage",
 )

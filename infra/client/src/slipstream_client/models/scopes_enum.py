@@ -31,6 +31,8 @@ class ScopesEnum(StrEnum):
     TRAININGREAD = "training:read"
     TRAININGWRITE = "training:write"
     USAGEREAD = "usage:read"
+    WEBHOOKREAD = "webhook:read"
+    WEBHOOKWRITE = "webhook:write"
 
     @classmethod
     def _missing_(cls, value: object) -> ScopesEnum | None:

@@ -17,6 +17,8 @@ from .speculators import SpeculatorsOperations
 from .statements import StatementsOperations
 from .training_runs import TrainingRunsOperations
 from .usage import UsageOperations
+from .webhook_deliveries import WebhookDeliveriesOperations
+from .webhooks import WebhooksOperations
 
 
 class Operations(
@@ -35,5 +37,7 @@ class Operations(
     StatementsOperations,
     TrainingRunsOperations,
     UsageOperations,
+    WebhookDeliveriesOperations,
+    WebhooksOperations,
 ):
     """All operations on one transport."""
