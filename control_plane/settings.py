@@ -327,7 +327,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState"},
+    "ENUM_NAME_OVERRIDES": {"SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values"},
     "PREPROCESSING_HOOKS": ["control_plane.common.schema.only_management_paths"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

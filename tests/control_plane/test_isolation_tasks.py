@@ -16,12 +16,8 @@ from django.utils import timezone
 
 from control_plane.celery import app
 from control_plane.common.object_store import ObjectStore, object_store
-<<<<<<< HEAD
-from control_plane.endpoints.models import CatalogueModel, SpeculationWindow
-=======
 from control_plane.common.states import record_event
-from control_plane.endpoints.models import SpeculationWindow
->>>>>>> f17c95c (Webhooks: what happens is told to an organization's own systems)
+from control_plane.endpoints.models import CatalogueModel, SpeculationWindow
 from control_plane.endpoints.services import set_desired_state
 from control_plane.fleet import tasks as fleet
 from control_plane.speculators.services import ensure_speculator, promote

@@ -1,5 +1,8 @@
 """Contains all the data models used in inputs/outputs"""
 
+from .adaptation_event import AdaptationEvent
+from .adaptation_event_kind_enum import AdaptationEventKindEnum
+from .adaptation_event_page import AdaptationEventPage
 from .api_key import ApiKey
 from .api_key_create_request import ApiKeyCreateRequest
 from .api_key_page import ApiKeyPage
@@ -7,6 +10,10 @@ from .api_key_rotate_request import ApiKeyRotateRequest
 from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
 from .blank_enum import BlankEnum
+from .compared_arm import ComparedArm
+from .compared_version import ComparedVersion
+from .compared_version_evaluation import ComparedVersionEvaluation
+from .comparison import Comparison
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
 from .endpoint import Endpoint
@@ -18,10 +25,11 @@ from .endpoint_state_enum import EndpointStateEnum
 from .environment_enum import EnvironmentEnum
 from .erasure_receipt import ErasureReceipt
 from .erasure_receipt_page import ErasureReceiptPage
-from .kind_enum import KindEnum
+from .exported_file import ExportedFile
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
 from .list_webhook_deliveries_state import ListWebhookDeliveriesState
+from .live_window import LiveWindow
 from .loaded import Loaded
 from .loaded_state_enum import LoadedStateEnum
 from .member import Member
@@ -53,9 +61,11 @@ from .problem_errors_item import ProblemErrorsItem
 from .project import Project
 from .project_create_request import ProjectCreateRequest
 from .project_page import ProjectPage
+from .promotion_enum import PromotionEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
+from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
 from .scopes_enum import ScopesEnum
@@ -67,6 +77,8 @@ from .service_key_page import ServiceKeyPage
 from .speculation_mode_enum import SpeculationModeEnum
 from .speculator import Speculator
 from .speculator_page import SpeculatorPage
+from .speculator_policy import SpeculatorPolicy
+from .speculator_policy_body_request import SpeculatorPolicyBodyRequest
 from .speculator_version import SpeculatorVersion
 from .speculator_version_event import SpeculatorVersionEvent
 from .speculator_version_event_page import SpeculatorVersionEventPage
@@ -75,6 +87,8 @@ from .speculator_version_state_enum import SpeculatorVersionStateEnum
 from .state_reason import StateReason
 from .statement import Statement
 from .statement_line import StatementLine
+from .statement_line_kind_enum import StatementLineKindEnum
+from .strategy_enum import StrategyEnum
 from .traffic import Traffic
 from .traffic_policy import TrafficPolicy
 from .traffic_policy_body_request import TrafficPolicyBodyRequest
@@ -86,6 +100,7 @@ from .training_run_page import TrainingRunPage
 from .training_run_state_enum import TrainingRunStateEnum
 from .usage_report import UsageReport
 from .usage_row import UsageRow
+from .version_export import VersionExport
 from .webhook import Webhook
 from .webhook_attempt import WebhookAttempt
 from .webhook_create_request import WebhookCreateRequest
@@ -96,6 +111,9 @@ from .webhook_delivery_state_enum import WebhookDeliveryStateEnum
 from .webhook_page import WebhookPage
 
 __all__ = (
+    "AdaptationEvent",
+    "AdaptationEventKindEnum",
+    "AdaptationEventPage",
     "ApiKey",
     "ApiKeyCreateRequest",
     "ApiKeyPage",
@@ -103,6 +121,10 @@ __all__ = (
     "AuditEvent",
     "AuditEventPage",
     "BlankEnum",
+    "ComparedArm",
+    "ComparedVersion",
+    "ComparedVersionEvaluation",
+    "Comparison",
     "DesiredStateEnum",
     "DisabledReasonEnum",
     "Endpoint",
@@ -114,10 +136,11 @@ __all__ = (
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
-    "KindEnum",
+    "ExportedFile",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
     "ListWebhookDeliveriesState",
+    "LiveWindow",
     "Loaded",
     "LoadedStateEnum",
     "Member",
@@ -149,9 +172,11 @@ __all__ = (
     "Project",
     "ProjectCreateRequest",
     "ProjectPage",
+    "PromotionEnum",
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
+    "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
     "ScopesEnum",
@@ -163,6 +188,8 @@ __all__ = (
     "SpeculationModeEnum",
     "Speculator",
     "SpeculatorPage",
+    "SpeculatorPolicy",
+    "SpeculatorPolicyBodyRequest",
     "SpeculatorVersion",
     "SpeculatorVersionEvent",
     "SpeculatorVersionEventPage",
@@ -170,7 +197,9 @@ __all__ = (
     "SpeculatorVersionStateEnum",
     "Statement",
     "StatementLine",
+    "StatementLineKindEnum",
     "StateReason",
+    "StrategyEnum",
     "Traffic",
     "TrafficPolicy",
     "TrafficPolicyBodyRequest",
@@ -182,6 +211,7 @@ __all__ = (
     "TrainingRunStateEnum",
     "UsageReport",
     "UsageRow",
+    "VersionExport",
     "Webhook",
     "WebhookAttempt",
     "WebhookCreateRequest",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.state_091_enum import State091Enum
+from ..models.speculator_version_state_enum import SpeculatorVersionStateEnum
 
 if TYPE_CHECKING:
     from ..models.compared_version_evaluation import ComparedVersionEvaluation
@@ -23,7 +23,7 @@ class ComparedVersion:
     Attributes:
         version_id (str):
         number (int):
-        state (State091Enum): * `uploading` - uploading
+        state (SpeculatorVersionStateEnum): * `uploading` - uploading
             * `verifying` - verifying
             * `eligible` - eligible
             * `canary` - canary
@@ -44,7 +44,7 @@ class ComparedVersion:
 
     version_id: str
     number: int
-    state: State091Enum
+    state: SpeculatorVersionStateEnum
     size_bytes: int
     sample_count: int
     window_start: datetime.datetime | None
@@ -113,7 +113,7 @@ class ComparedVersion:
 
         number = d.pop("number")
 
-        state = State091Enum(d.pop("state"))
+        state = SpeculatorVersionStateEnum(d.pop("state"))
 
         size_bytes = d.pop("size_bytes")
 

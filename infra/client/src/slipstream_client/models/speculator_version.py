@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.state_091_enum import State091Enum
+from ..models.speculator_version_state_enum import SpeculatorVersionStateEnum
 
 if TYPE_CHECKING:
     from ..models.state_reason import StateReason
@@ -25,7 +25,7 @@ class SpeculatorVersion:
         project_id (str):
         speculator_id (str):
         number (int):
-        state (State091Enum): * `uploading` - uploading
+        state (SpeculatorVersionStateEnum): * `uploading` - uploading
             * `verifying` - verifying
             * `eligible` - eligible
             * `canary` - canary
@@ -60,7 +60,7 @@ class SpeculatorVersion:
     project_id: str
     speculator_id: str
     number: int
-    state: State091Enum
+    state: SpeculatorVersionStateEnum
     state_reason: StateReason
     state_changed_at: datetime.datetime
     parent_id: None | str
@@ -188,7 +188,7 @@ class SpeculatorVersion:
 
         number = d.pop("number")
 
-        state = State091Enum(d.pop("state"))
+        state = SpeculatorVersionStateEnum(d.pop("state"))
 
         state_reason = StateReason.from_dict(d.pop("state_reason"))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class State091Enum(StrEnum):
+class SpeculatorVersionStateEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
     ACTIVE = "active"
@@ -18,7 +18,7 @@ class State091Enum(StrEnum):
     VERIFYING = "verifying"
 
     @classmethod
-    def _missing_(cls, value: object) -> State091Enum | None:
+    def _missing_(cls, value: object) -> SpeculatorVersionStateEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
