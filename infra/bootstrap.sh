@@ -80,5 +80,10 @@ printf '%s\n%s\n' "$root" "$root/kernels" >"$site/slipstream.pth"
     step "model weights, converted once" "The model cannot be converted." \
         .venv/bin/python -m dataplane.models.weights --out "$model"
 
+# Without a compiler PyTorch's own kernels serve; nodes look for the library again at every start.
+.venv/bin/python kernels/cpu_kernels/build.py >>"$log" 2>&1 &&
+    printf '  %-34s%s\n' "CPU kernels" "compiled" ||
+    printf '  %-34s%s\n' "CPU kernels" "not compiled (install g++ for faster decoding; details: $log)"
+
 touch .venv/.run
 [ "$role" = run ] || touch .venv/.dev

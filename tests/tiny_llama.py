@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from dataplane.models.llama import LlamaConfig, LlamaModel, tensor_names
@@ -47,3 +49,12 @@ def tiny_tensors(
 
 def tiny_llama(*, seed: int = 0, dtype: torch.dtype = torch.float64) -> LlamaModel:
     return LlamaModel(TINY, tiny_tensors(seed=seed, dtype=dtype), feature_layers=(0, 1, 2))
+
+
+# In bf16, with sizes that the native kernels take: head and inner sizes are multiples of 16, the vocabulary isn't.
+TINY_NATIVE = dataclasses.replace(TINY, hidden_size=64, intermediate_size=80, head_dim=16, vocab_size=93)
+
+
+def tiny_native(*, seed: int = 0, native: bool = True) -> LlamaModel:
+    tensors = tiny_tensors(TINY_NATIVE, seed=seed, dtype=torch.bfloat16)
+    return LlamaModel(TINY_NATIVE, tensors, feature_layers=(0, 1, 2), native=native)

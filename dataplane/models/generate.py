@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dataplane.models.attention import Span, plan_attention
+from dataplane.models.attention import Span
 from dataplane.models.kv_cache import KvCache
 from dataplane.models.llama import LlamaModel
 
@@ -28,12 +28,11 @@ def prefill(
     model: LlamaModel, cache: KvCache, slot: int, tokens: Sequence[int]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Append `tokens` to a slot; yields (hidden [n, H], features [n, 3 H]) per chunk."""
-    group_size = model.config.num_heads // model.config.num_kv_heads
     start = cache.length(slot)
     for first in range(0, len(tokens), PREFILL_ROWS):
         chunk = torch.tensor(tokens[first : first + PREFILL_ROWS], device=model.device)
         span = Span(slot, start + first, len(chunk))
-        plan = plan_attention([span], cache, group_size=group_size, dtype=model.dtype)
+        plan = model.plan([span], cache)
         yield model.forward(chunk, plan, cache)
         cache.commit(slot, span.start + span.count)
 
@@ -64,7 +63,6 @@ def generate_batch(
     stops = set(model.config.eos_token_ids if stop_token_ids is None else stop_token_ids)
     random = torch.Generator().manual_seed(seed)
     cache = model.new_cache(min(num_slots, max(1, len(prompts))), max_context)
-    group_size = model.config.num_heads // model.config.num_kv_heads
     for index, prompt in enumerate(prompts):
         if not 0 < len(prompt) < cache.max_context:
             raise ValueError(f"prompt {index} has {len(prompt)} tokens, the context is {cache.max_context}")
@@ -85,7 +83,7 @@ def generate_batch(
             continue
         slots = sorted(running)
         spans = [Span(slot, cache.length(slot), 1) for slot in slots]
-        plan = plan_attention(spans, cache, group_size=group_size, dtype=model.dtype)
+        plan = model.plan(spans, cache)
         roots = torch.tensor([running[slot][1][-1] for slot in slots], device=model.device)
         hidden, _ = model.forward(roots, plan, cache)
         chosen = _sample(model.logits(hidden), [_temperature(temperatures, running[slot][0]) for slot in slots], random)

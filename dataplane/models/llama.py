@@ -1,9 +1,9 @@
 """A Llama-architecture model: forward passes over a slot cache, written for few rows at a time.
 
-Decoding reads every weight for a handful of rows, so what counts is memory bandwidth and the number of operator
-calls: projections that share an input are one matrix, residual additions ride in the matrix product, and on a CPU
-bf16 weights are packed once for oneDNN (as torch.compile's freezing does), which costs nearly the same for 1 to 16
-rows and computes each row independently of the others.
+Decoding reads every weight for a handful of rows, so what counts is memory bandwidth. On a CPU a bf16 model runs in
+kernels of our own (`native.py`: one call per forward). Where these can't be compiled or don't fit the model, PyTorch
+runs it: projections that share an input are one matrix, residual additions ride in the matrix product, and bf16
+weights are packed for oneDNN where the processor has bf16 (`linear.py`).
 
 Notation: R rows, H hidden size, V vocabulary.
 """
@@ -11,8 +11,9 @@ Notation: R rows, H hidden size, V vocabulary.
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from dataplane.models.attention import AttentionPlan, attend
+from dataplane.models.attention import AttentionPlan, Span, attend, plan_attention
 from dataplane.models.huge_pages import use_huge_pages
 from dataplane.models.kv_cache import KvCache
+from dataplane.models.linear import Linear
+from dataplane.models.native import NativeLlama, RowPlan, available_library, plan_rows, unsupported
 
-PACKING_ROWS = 8  # the row count that oneDNN lays the packed weights out for
+log = logging.getLogger(__name__)
 
 
 class ModelError(Exception):
@@ -81,30 +84,6 @@ class LlamaConfig:
             raise ModelError(f"config.json lacks {error}") from error
 
 
-class Linear:
-    """y = x W^T, with W packed for oneDNN where that is faster."""
-
-    def __init__(self, weight: torch.Tensor) -> None:  # [out, in]
-        self.packed = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _can_pack()
-        if self.packed:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACKING_ROWS)
-        self.weight = weight
-
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[R, in] -> [R, out]"""
-        if self.packed:
-            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, None, "none", [], "")
-            return output
-        return F.linear(inputs, self.weight)
-
-    def add(self, inputs: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """residual + x W^T"""
-        if self.packed:
-            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, residual, self.weight, None, "add")
-            return output
-        return residual + F.linear(inputs, self.weight)
-
-
 @dataclass(frozen=True, slots=True)
 class LlamaLayer:
     input_norm: torch.Tensor  # [H]
@@ -125,8 +104,9 @@ class LlamaModel:
         *,
         feature_layers: tuple[int, ...] | None = None,
         max_context: int | None = None,
+        native: bool = True,
     ) -> None:
-        """`tensors` by their Hugging Face names, all of one dtype on one device.
+        """`tensors` by their Hugging Face names, all of one dtype on one device. Not `native`: in PyTorch for certain.
 
         `feature_layers`: whose outputs (0-based, after both residuals) `forward` returns beside the hidden state;
         the default is EAGLE-3's low, middle and high layer, as in SGLang: 2, L / 2, L - 3.
@@ -142,11 +122,16 @@ class LlamaModel:
         self.embedding = tensors["model.embed_tokens.weight"]  # [V, H]
         self.dtype = self.embedding.dtype
         self.device = self.embedding.device
+        self.max_context = min(max_context or config.max_context, config.max_context)
+        self._cos, self._sin = _rope_tables(config, self.max_context, self.dtype, self.device)
+        self.native, reason = self._make_native(tensors) if native else (None, "not asked for")
+        if self.native is not None:
+            self.kernels = f"native ({self.native.library.name})"
+            return
         self.norm = tensors["model.norm.weight"]
         self.head = Linear(self.embedding if config.tied else tensors["lm_head.weight"])
         self.layers = [_layer(tensors, f"model.layers.{index}") for index in range(layers)]
-        self.max_context = min(max_context or config.max_context, config.max_context)
-        self._cos, self._sin = _rope_tables(config, self.max_context, self.dtype, self.device)
+        self.kernels = f"{'oneDNN, packed' if self.head.packed else 'PyTorch'} (no native kernels: {reason})"
 
     @classmethod
     def load(
@@ -157,6 +142,7 @@ class LlamaModel:
         dtype: torch.dtype = torch.bfloat16,
         feature_layers: tuple[int, ...] | None = None,
         max_context: int | None = None,
+        native: bool = True,
     ) -> LlamaModel:
         """Load a Hugging Face-layout folder. Raises ModelError."""
         path = Path(path)
@@ -169,10 +155,11 @@ class LlamaModel:
                         tensors[name] = opened.get_tensor(name).to(dtype)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: {error}") from error
-        model = cls(config, tensors, feature_layers=feature_layers, max_context=max_context)
-        if model.head.packed:
+        model = cls(config, tensors, feature_layers=feature_layers, max_context=max_context, native=native)
+        if model.native is None and model.head.packed:
             del tensors  # the packed weights replaced them
             use_huge_pages()
+        log.info("%s: forward passes run in %s", path.name, model.kernels)
         return model
 
     def new_cache(self, num_slots: int, max_context: int | None = None) -> KvCache:
@@ -187,14 +174,25 @@ class LlamaModel:
             device=self.device,
         )
 
+    def plan(self, spans: Sequence[Span], cache: KvCache) -> AttentionPlan | RowPlan:
+        """Lay out a forward over `spans`, whose rows follow each other in this order."""
+        if self.native is not None:
+            return plan_rows(spans, cache)
+        group_size = self.config.num_heads // self.config.num_kv_heads
+        return plan_attention(spans, cache, group_size=group_size, dtype=self.dtype)
+
     @torch.inference_mode()
     def forward(
-        self, token_ids: torch.Tensor, plan: AttentionPlan, cache: KvCache
+        self, token_ids: torch.Tensor, plan: AttentionPlan | RowPlan, cache: KvCache
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run rows [R] through the layers and write their keys and values into the cache.
 
         Returns the normalised last hidden state [R, H], which `logits` takes, and the features [R, 3 H].
         """
+        if self.native is not None:
+            assert isinstance(plan, RowPlan), "plans are made by `plan`"
+            return self.native.forward(token_ids, plan, cache)
+        assert isinstance(plan, AttentionPlan), "plans are made by `plan`"
         config = self.config
         num_rotated = config.num_heads + config.num_kv_heads
         query_width, rotated_width = config.num_heads * config.head_dim, num_rotated * config.head_dim
@@ -223,12 +221,19 @@ class LlamaModel:
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[R, H] of `forward` -> [R, V], in the model's dtype."""
-        return self.head(hidden)
+        """[R, H] of `forward` -> [R, V], float32 from the native kernels, else in the model's dtype."""
+        return self.head(hidden) if self.native is None else self.native.logits(hidden)
 
-
-def _can_pack() -> bool:
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())  # type: ignore[no-untyped-call]
+    def _make_native(self, tensors: Mapping[str, torch.Tensor]) -> tuple[NativeLlama | None, str]:
+        if (reason := unsupported(self.config, self.embedding)) is not None:
+            return None, reason
+        library, reason = available_library()
+        if library is None:
+            return None, reason
+        native = NativeLlama(
+            library, self.config, tensors, feature_layers=self.feature_layers, cos=self._cos, sin=self._sin
+        )
+        return native, ""
 
 
 def _weight_files(path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dataplane.models.attention import Span, plan_attention
+from dataplane.models.attention import Span
 from dataplane.models.kv_cache import KvCache, KvCacheError
 from dataplane.models.llama import LlamaModel
 from dataplane.speculation.types import Proposal, Scores, SequenceView
@@ -15,13 +15,13 @@ from dataplane.speculation.types import Proposal, Scores, SequenceView
 class EmbeddedTarget:
     """Implements `speculation.types.TargetModel`; prefill is the engine's own business.
 
-    What a row computes depends on its sequence alone, bit by bit, whatever shares the forward (models/attention.py).
+    What a row computes depends on its sequence alone, bit by bit, whatever shares the forward (models/native.py,
+    models/attention.py).
     """
 
     def __init__(self, model: LlamaModel, cache: KvCache) -> None:
         self.model = model
         self.cache = cache
-        self._group_size = model.config.num_heads // model.config.num_kv_heads
 
     def prefill(self, slot: int, tokens: Sequence[int]) -> torch.Tensor:
         """Append `tokens` to a slot, committed. Returns their features [n, F]."""
@@ -54,5 +54,5 @@ class EmbeddedTarget:
             raise KvCacheError(f"a sequence would grow beyond {self.cache.max_context} positions")
         if min(tokens) < 0 or max(tokens) >= self.model.config.vocab_size:
             raise ValueError("a token is outside of the vocabulary")
-        plan = plan_attention(spans, self.cache, group_size=self._group_size, dtype=self.model.dtype)
+        plan = self.model.plan(spans, self.cache)
         return self.model.forward(torch.tensor(tokens, device=self.model.device), plan, self.cache)

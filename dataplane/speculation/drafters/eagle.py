@@ -24,35 +24,14 @@ from torch.nn import functional
 
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig, load_checkpoint
 from dataplane.speculation.drafters.delta import TenantDelta, load_delta
+from dataplane.speculation.drafters.projection import projection
 from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
 
 MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
-PACKING_ROWS = 4  # the row count that oneDNN lays packed weights out for
 
 
 class DraftStateError(RuntimeError):
     """`extend` was called with a gap, or beyond the context: the slot's draft state doesn't match its sequence."""
-
-
-class Projection:
-    """x W^T, with W packed once for oneDNN where that is the fast path (bf16 on a CPU)."""
-
-    def __init__(self, weight: torch.Tensor) -> None:  # [out, in]
-        self.packed = (
-            weight.dtype == torch.bfloat16
-            and weight.device.type == "cpu"
-            and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        )
-        if self.packed:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACKING_ROWS)
-        self.weight = weight
-
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[B, in] -> [B, out]"""
-        if self.packed:
-            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, None, "none", [], "")
-            return output
-        return functional.linear(inputs, self.weight)
 
 
 @dataclass(slots=True)
@@ -91,13 +70,13 @@ class EagleDrafter:
             return torch.cat([tensors[f"{name}.weight"] for name in names]).to(embeddings)
 
         attention = "midlayer.self_attn."
-        self._fuse = Projection(weight("fc"))
-        self._qkv = Projection(weight(attention + "q_proj", attention + "k_proj", attention + "v_proj"))
-        self._kv = Projection(weight(attention + "k_proj", attention + "v_proj"))
-        self._output = Projection(weight(attention + "o_proj"))
-        self._gate_up = Projection(weight("midlayer.mlp.gate_proj", "midlayer.mlp.up_proj"))
-        self._down = Projection(weight("midlayer.mlp.down_proj"))
-        self._head = Projection(weight("lm_head"))
+        self._fuse = projection(weight("fc"))
+        self._qkv = projection(weight(attention + "q_proj", attention + "k_proj", attention + "v_proj"))
+        self._kv = projection(weight(attention + "k_proj", attention + "v_proj"))
+        self._output = projection(weight(attention + "o_proj"))
+        self._gate_up = projection(weight("midlayer.mlp.gate_proj", "midlayer.mlp.up_proj"))
+        self._down = projection(weight("midlayer.mlp.down_proj"))
+        self._head = projection(weight("lm_head"))
         self._embedding_norm = weight("midlayer.input_layernorm")
         self._hidden_norm = weight("midlayer.hidden_norm")
         self._mlp_norm = weight("midlayer.post_attention_layernorm")

@@ -8,20 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from dataplane.models.attention import Span, plan_attention
+from dataplane.models.attention import Span
 from dataplane.models.generate import prefill
 from dataplane.models.kv_cache import KvCache
 from dataplane.models.llama import LlamaModel
-from tests.tiny_llama import tiny_llama
+from tests.tiny_llama import tiny_llama, tiny_native
 
 ROW_COUNTS = [1, 1, 2, 3, 5, 8, 9, 12, 16]
 
 
 def forward(model: LlamaModel, cache: KvCache, items: list[tuple[int, int, list[int]]]) -> list[torch.Tensor]:
     """Logits of each (slot, start, tokens)."""
-    group_size = model.config.num_heads // model.config.num_kv_heads
     spans = [Span(slot, start, len(tokens)) for slot, start, tokens in items]
-    plan = plan_attention(spans, cache, group_size=group_size, dtype=model.dtype)
+    plan = model.plan(spans, cache)
     hidden, _ = model.forward(torch.tensor([token for item in items for token in item[2]]), plan, cache)
     return list(model.logits(hidden).split([span.count for span in spans]))
 
@@ -66,10 +65,23 @@ def test_the_tiny_model_does_not_depend_on_the_batch() -> None:
     check(tiny_llama(), first=117, last=140, trials=3, seed=0, tolerance=1e-9)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_native_kernels_are_bit_identical_at_any_lookahead_and_batch(threads: int) -> None:
+    model = tiny_native()
+    if model.native is None:
+        pytest.skip(model.kernels)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check(model, first=25, last=40, trials=12, seed=threads, tolerance=0.0)  # 32 is a border of key blocks
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize(("first", "trials"), [(3, 3), (116, 4), (500, 1)])  # 128 and 512 are borders of key blocks
 def test_the_real_model_is_bit_identical_at_any_lookahead_and_batch(real_model: Path, first: int, trials: int) -> None:
     model = LlamaModel.load(real_model, max_context=1024)
-    if not model.head.packed:
-        pytest.fail("this machine has no bf16 kernels: bit-exactness is unproven here")
+    if model.native is None and not model.head.packed:
+        pytest.fail(f"bit-exactness is unproven here: {model.kernels}")
     check(model, first=first, last=first + 24, trials=trials, seed=first, tolerance=0.0)

@@ -1,0 +1,146 @@
+"""The compiled library, its thread pool, and the check that it passes before anything relies on it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+import torch
+
+from cpu_kernels.build import BuildError, best_variant, build, default_folder
+from cpu_kernels.packing import PackedLinear, PackedWeights, padded_size
+
+SMALL_BYTES = 1 << 20
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of source/forward.cpp."""
+
+    _fields_ = (
+        ("input_norm", ctypes.c_void_p),
+        ("projection", ctypes.c_void_p),
+        ("output", ctypes.c_void_p),
+        ("mlp_norm", ctypes.c_void_p),
+        ("gate_up", ctypes.c_void_p),
+        ("down", ctypes.c_void_p),
+        ("feature", ctypes.c_int64),
+    )
+
+
+class Model(ctypes.Structure):
+    """`Model` of source/forward.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("hidden", "inner", "layers", "heads", "kv_heads", "dim", "features")),
+        ("epsilon", ctypes.c_float),
+        ("layer", ctypes.POINTER(Layer)),
+        ("embedding", ctypes.c_void_p),
+        ("norm", ctypes.c_void_p),
+        ("cos", ctypes.c_void_p),
+        ("sin", ctypes.c_void_p),
+    )
+
+
+class Batch(ctypes.Structure):
+    """`Batch` of source/forward.cpp."""
+
+    _fields_ = (
+        ("rows", ctypes.c_int64),
+        ("tokens", ctypes.c_void_p),
+        ("positions", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("cache", ctypes.POINTER(ctypes.c_void_p)),
+        ("hidden", ctypes.c_void_p),
+        ("captured", ctypes.c_void_p),
+    )
+
+
+class Library:
+    """One compiled library. Between calls its threads sleep; `torch.get_num_threads()` of them take part in one."""
+
+    def __init__(self, path: Path, *, name: str = "") -> None:
+        try:
+            functions = ctypes.CDLL(str(path))  # releases the GIL during a call
+        except OSError as error:
+            raise BuildError(f"{path} can't be loaded: {error}") from error
+        self.name = name or path.stem.rpartition("-")[0]
+        pointer, integer = ctypes.c_void_p, ctypes.c_int
+        functions.new_pool.restype = pointer
+        functions.new_pool.argtypes = (integer,)
+        functions.forward.restype = None
+        functions.forward.argtypes = (pointer, ctypes.POINTER(Model), ctypes.POINTER(Batch), integer)
+        functions.linear.restype = None
+        functions.linear.argtypes = (pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer)
+        functions.read_only.restype = None
+        functions.read_only.argtypes = (pointer, pointer, ctypes.c_int64, integer)
+        self._functions = functions
+        self._pool = functions.new_pool(os.cpu_count() or 1)
+
+    def forward(self, model: Model, batch: Batch) -> None:
+        """One pass over `batch`; the caller has checked every shape and index."""
+        self._functions.forward(self._pool, model, batch, torch.get_num_threads())
+
+    def linear(self, weight: PackedLinear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """[R, size] bf16 -> [R, columns] as `dtype`: float32 or bfloat16. A row's bits don't depend on the others."""
+        if inputs.dtype != torch.bfloat16 or inputs.dim() != 2 or inputs.shape[1] != weight.size:
+            raise ValueError(f"{inputs.dtype} {tuple(inputs.shape)} for a matrix of {weight.size} inputs")
+        inputs = inputs.contiguous()
+        outputs = torch.empty((inputs.shape[0], weight.columns), dtype=dtype)
+        # A small matrix is done before a second thread is awake.
+        threads = torch.get_num_threads() if weight.panels.nbytes > SMALL_BYTES else 1
+        if inputs.shape[0]:
+            self._functions.linear(
+                self._pool, weight.address, weight.columns, weight.size, inputs.data_ptr(), inputs.shape[0],
+                outputs.data_ptr(), dtype == torch.bfloat16, threads,
+            )  # fmt: skip
+        return outputs
+
+    def read_only(self, weights: PackedWeights) -> None:
+        """Read all of an arena: the least that a forward over it can take."""
+        count = weights.values.numel() // 2
+        self._functions.read_only(self._pool, weights.values.data_ptr(), count, torch.get_num_threads())
+
+
+def load_library() -> Library:
+    """The library for this processor, compiled if need be and checked, once per process. Raises BuildError."""
+    library = _load_once()
+    if isinstance(library, BuildError):
+        raise library
+    return library
+
+
+@functools.cache
+def _load_once() -> Library | BuildError:
+    try:
+        return open_library()
+    except BuildError as error:
+        return error
+
+
+def open_library() -> Library:
+    """`load_library` for this call alone."""
+    folder = default_folder()
+    if folder is None:
+        raise BuildError("switched off by SLIPSTREAM_CPU_KERNELS")
+    variant = best_variant()
+    library = Library(build(variant, folder), name=variant.name)
+    check_library(library)
+    return library
+
+
+def check_library(library: Library) -> None:
+    """A product against PyTorch's, and each row alone against all together. Raises BuildError."""
+    generator = torch.Generator().manual_seed(0)
+    columns, size, rows = 200, 96, 19
+    weight = torch.randn(columns, size, generator=generator).bfloat16()
+    inputs = torch.randn(rows, size, generator=generator).bfloat16()
+    arena = PackedWeights(padded_size(columns, size))
+    packed = arena.add(weight)
+    outputs = library.linear(packed, inputs, torch.float32)
+    if not torch.allclose(outputs, inputs.float() @ weight.float().T, rtol=1e-4, atol=1e-3):
+        raise BuildError("the compiled kernels compute wrong products on this processor")
+    for row in range(rows):
+        if not torch.equal(library.linear(packed, inputs[row : row + 1], torch.float32)[0], outputs[row]):
+            raise BuildError("the compiled kernels' rows depend on each other on this processor")

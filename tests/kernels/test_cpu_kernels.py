@@ -1,0 +1,124 @@
+"""kernels/cpu_kernels: compiled once, checked, right on any shape; and what happens where that isn't possible."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cpu_kernels import build as building
+from cpu_kernels import packing
+from cpu_kernels.build import EMULATED, VARIANTS, BuildError, best_variant, build
+from cpu_kernels.library import Library, check_library, open_library
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+
+CHECKED = ("-fsanitize=undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all", "-O1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("libraries")
+
+
+@pytest.fixture(scope="module", params=["this processor's", "AVX-512 BF16, emulated", "undefined behaviour stops it"])
+def library(request: pytest.FixtureRequest, folder: Path) -> Library:
+    variant = EMULATED if request.param == "AVX-512 BF16, emulated" else best_variant()
+    return Library(build(variant, folder, extra_flags=CHECKED if request.param.startswith("undefined") else ()))
+
+
+@pytest.mark.parametrize(("columns", "size"), [(1, 2), (16, 64), (61, 34), (129, 576), (300, 1538)])
+def test_products_are_those_of_pytorch_for_odd_shapes(library: Library, columns: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    weight = torch.randn(columns, size, generator=generator).bfloat16()
+    packed = packing.pack(weight)
+    for rows in (1, 2, 3, 5, 8, 11, 33):
+        inputs = torch.randn(rows, size, generator=generator).bfloat16()
+        expected = inputs.double() @ weight.double().T
+        scale = inputs.double().abs() @ weight.double().abs().T  # how large the summed terms are
+        outputs = library.linear(packed, inputs, torch.float32)
+        assert ((outputs - expected).abs() <= 1e-5 * scale).all()
+        assert torch.equal(library.linear(packed, inputs, torch.bfloat16), outputs.bfloat16())
+
+
+def test_a_rows_bits_depend_on_neither_its_company_nor_the_threads(library: Library) -> None:
+    generator = torch.Generator().manual_seed(0)
+    packed = packing.pack(torch.randn(1100, 384, generator=generator))  # large enough for more than one thread
+    inputs = torch.randn(32, 384, generator=generator).bfloat16()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = torch.cat([library.linear(packed, inputs[row : row + 1], torch.float32) for row in range(32)])
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for rows in range(1, 33):
+                assert torch.equal(library.linear(packed, inputs[:rows], torch.float32), alone[:rows])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_input_of_another_shape_or_dtype_is_refused(library: Library) -> None:
+    packed = packing.pack(torch.ones(4, 6))
+    for inputs in (torch.ones(1, 6), torch.ones(1, 4).bfloat16(), torch.ones(6).bfloat16()):
+        with pytest.raises(ValueError):
+            library.linear(packed, inputs, torch.float32)
+
+
+def test_it_is_compiled_once(folder: Path) -> None:
+    path = build(best_variant(), folder)
+    written = path.stat().st_mtime_ns
+    assert build(best_variant(), folder) == path and path.stat().st_mtime_ns == written
+    assert not list(folder.glob(".building-*"))
+
+
+def test_no_compiler_no_folder_and_a_compiler_that_fails_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPSTREAM_CPU_KERNELS", str(tmp_path / "libraries"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BuildError, match="not installed"):
+        open_library()
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(BuildError, match="false failed"):
+        open_library()
+    monkeypatch.setenv("SLIPSTREAM_CPU_KERNELS", "off")
+    with pytest.raises(BuildError, match="switched off"):
+        open_library()
+    assert building.main([]) == 0
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("CXX")
+    with pytest.raises(BuildError, match="file"):
+        build(VARIANTS[-1], tmp_path / "file")
+
+
+def test_the_best_instructions_that_the_processor_has_are_used() -> None:
+    avx2 = VARIANTS[-1].needs
+    assert best_variant(avx2).name == "avx2"
+    assert best_variant(avx2 | {"avx512f", "avx512vl"}).name == "avx2"
+    assert best_variant(VARIANTS[1].needs).name == "avx512"
+    assert best_variant(VARIANTS[0].needs | {"amx_tile"}).name == "avx512bf16"
+    with pytest.raises(BuildError, match="AVX2"):
+        best_variant(frozenset({"sse4_2"}))
+
+
+def test_a_library_that_computes_wrong_products_is_not_used(folder: Path) -> None:
+    broken = Library(build(best_variant(), folder))
+    honest = broken.linear
+
+    class Wrong(Library):
+        def __init__(self) -> None:
+            pass
+
+        def linear(self, weight: packing.PackedLinear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+            return honest(weight, inputs, dtype) + (0.5 if inputs.shape[0] == self.wrong_at else 0)
+
+        wrong_at = 1
+
+    for wrong_at, message in ((19, "wrong products"), (1, "depend on each other")):
+        wrong = Wrong()
+        wrong.wrong_at = wrong_at
+        with pytest.raises(BuildError, match=message):
+            check_library(wrong)
+    check_library(broken)
