@@ -34,6 +34,10 @@ from control_plane.training import lease as leases
 from control_plane.training import services as training
 from control_plane.training.erasure import request_erasure
 from control_plane.training.models import LEASED, RunState, TrainingRun
+from control_plane.webhooks import dispatch
+from control_plane.webhooks.models import WebhookDelivery
+from control_plane.webhooks.sender import Outcome
+from control_plane.webhooks.services import create_webhook, replay, send_test
 from tests.control_plane import learning
 from tests.control_plane.node import FakeNode
 from tests.control_plane.tenant import Tenant
@@ -62,6 +66,8 @@ class Machine:
     make: Callable[[Tenant], World]
     happenings: dict[str, Callable[[World], Any]]
     check: Callable[[World], None] = lambda world: None
+    # What else has to be written with a state, by the table's own constraints.
+    beside: Callable[[str], dict[str, Any]] = lambda state: {}
 
 
 # ---------------------------------------------------------------------------------------------------------- endpoints
@@ -207,6 +213,7 @@ RUN = Machine(
         **{f"moved to {state}": _move(state) for state in RunState},
     },
     _a_lease_belongs_to_work,
+    lambda state: {"lease_token": "0" * 32 if state in LEASED else None},
 )
 
 # -------------------------------------------------------------------------------------------------------------- nodes
@@ -233,7 +240,49 @@ NODE = Machine(
     },
 )
 
-MACHINES: dict[type[Stateful], Machine] = {Endpoint: ENDPOINT, SpeculatorVersion: VERSION, TrainingRun: RUN, Node: NODE}
+# --------------------------------------------------------------------------------------------------------- deliveries
+
+
+def _delivery(tenant: Tenant) -> World:
+    webhook, _ = create_webhook(tenant.organization, url="https://hooks.example.com/x", event_types=["*"], actor=ACTOR)
+    return World(tenant, send_test(webhook, actor=ACTOR))
+
+
+def _answered(status: int, *, last: bool = False) -> Callable[[World], Any]:
+    def answered(world: World) -> None:
+        rows = WebhookDelivery.objects.filter(organization=world.tenant.organization)
+        if last:
+            rows.update(attempts=dispatch.MAX_ATTEMPTS - 1)
+        error = "" if status < 300 else "status"
+        dispatch.settle(rows.select_related("webhook").get(pk=world.row.pk), Outcome(status, error, 1))
+
+    return answered
+
+
+def _replay(world: World) -> None:
+    rows = WebhookDelivery.objects.filter(organization=world.tenant.organization).select_related("webhook")
+    replay(rows.get(pk=world.row.pk), actor=ACTOR)
+
+
+DELIVERY = Machine(
+    _delivery,
+    {
+        "taken": _answered(204),
+        "refused": _answered(500),
+        "refused for the last time": _answered(500, last=True),
+        "gone": _answered(410),
+        "replayed": _replay,
+    },
+    beside=lambda state: {"next_attempt_at": timezone.now() if state == "pending" else None},
+)
+
+MACHINES: dict[type[Stateful], Machine] = {
+    Endpoint: ENDPOINT,
+    SpeculatorVersion: VERSION,
+    TrainingRun: RUN,
+    Node: NODE,
+    WebhookDelivery: DELIVERY,
+}
 
 
 def test_every_stateful_model_has_a_machine_here() -> None:
@@ -303,12 +352,9 @@ def test_a_step_that_is_not_in_the_table_is_refused_from_every_state(
         row = MACHINES[model].make(alice).row
         for to in wanted:
             before = _state(row)
-            values: dict[str, Any] = {}
-            if model is TrainingRun:  # the lease comes and goes with the state: a constraint of the table
-                values = {"lease_token": "0" * 32 if to in LEASED else None}
             try:
                 with transaction.atomic():
-                    transition(row, to, **values)
+                    transition(row, to, **MACHINES[model].beside(to))
                 assert to in model.TRANSITIONS[before]
                 assert _state(row) == to
             except ServiceError:
