@@ -9,6 +9,7 @@ urlpatterns = [
     path("healthz", live),
     path("readyz", ready),
     path("api/v1/", include("control_plane.tenants.api")),
+    path("api/v1/", include("control_plane.tenants.audit_api")),
     path("api/v1/", include("control_plane.endpoints.api")),
     path("api/v1/", include("control_plane.billing.api")),
     path("api/v1/", include("control_plane.fleet.api")),

@@ -1,4 +1,4 @@
-"""/api/v1: organizations, projects, members, API keys, service keys, audit events."""
+"""/api/v1: organizations, projects, members, API keys, service keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from control_plane.tenants.serializers import (
     ApiKeyCreate,
     ApiKeyRotate,
     ApiKeySerializer,
-    AuditEventSerializer,
     MemberCreate,
     MemberSerializer,
     MemberUpdate,
@@ -221,18 +220,6 @@ class ServiceKey(ApiView):
         return Response(ServiceKeySerializer(revoked).data)
 
 
-class AuditEvents(ApiView):
-    queries = {"get": OrganizationQuery}
-
-    @extend_schema(operation_id="list_audit_events", responses=page_schema(AuditEventSerializer))
-    def get(self, request: Request) -> Response:
-        rows = selectors.audit_events(self.principal)
-        if organization_id := self.query.pop("organization_id", None):
-            rows = rows.filter(organization_id=organization_id)
-        found, cursor = page(rows, **self.query)
-        return Response(page_body(AuditEventSerializer(found, many=True).data, cursor))
-
-
 urlpatterns = [
     path("organizations", Organizations.as_view()),
     path("organizations/<str:organization_id>", Organization.as_view()),
@@ -245,5 +232,4 @@ urlpatterns = [
     path("api-keys/<str:key_id>/rotate", ApiKeyRotation.as_view()),
     path("service-keys", ServiceKeys.as_view()),
     path("service-keys/<str:key_id>", ServiceKey.as_view()),
-    path("audit-events", AuditEvents.as_view()),
 ]

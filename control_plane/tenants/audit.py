@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
 from control_plane.common.ids import decode
+from control_plane.tenants.masking import mask
 from control_plane.tenants.models import AuditEvent
 
 
@@ -26,7 +28,7 @@ def record(
     """Append an event in the transaction of the change.
 
     actor: typed id or `system`. action: `noun.verb`. changes: `{field: [before, after]}` or plain values; secrets
-    never belong in it.
+    never belong in it, and are masked if they should get there.
     """
     with connection.cursor() as cursor:  # one writer per chain until this transaction ends
         lock = decode("org", organization_id).int & 0x7FFF_FFFF_FFFF_FFFF
@@ -39,7 +41,7 @@ def record(
         actor=actor,
         action=action,
         target=target,
-        changes=changes or {},
+        changes=mask(changes or {}),
         request_id=request_id,
         previous_sha256=previous.sha256 if previous else "",
     )
@@ -65,12 +67,39 @@ def sha256_of(event: AuditEvent) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of checking part of a chain. next_after: where to go on; None at its end, or where it is broken.
+
+    The chain can't show that its newest events were cut off: whoever noted `head_sha256` and `last_number` earlier can.
+    """
+
+    checked: int
+    first_broken: AuditEvent | None
+    last_number: int
+    head_sha256: str
+    next_after: int | None
+
+    @property
+    def whole(self) -> bool:
+        return self.first_broken is None
+
+
+def verify(organization_id: str, *, after: int = 0, limit: int | None = None) -> Verification:
+    """Recompute the hashes of the events above number `after` (whose own hash is taken as it is), `limit` at most."""
+    events = AuditEvent.objects.filter(organization_id=organization_id).order_by("number")
+    start = events.filter(number=after).first() if after else None
+    before = start.sha256 if start else ""
+    checked, number = 0, after
+    wanted = events.filter(number__gt=after)
+    for event in (wanted if limit is None else wanted[:limit]).iterator():
+        if event.number != number + 1 or event.previous_sha256 != before or event.sha256 != sha256_of(event):
+            return Verification(checked, event, number, before, None)
+        checked, number, before = checked + 1, event.number, event.sha256
+    more = limit is not None and checked == limit and events.filter(number__gt=number).exists()
+    return Verification(checked, None, number, before, number if more else None)
+
+
 def first_broken(organization_id: str) -> AuditEvent | None:
     """The first event whose hash or place in the chain is wrong; None if the record is whole."""
-    before = ""
-    events = AuditEvent.objects.filter(organization_id=organization_id).order_by("number")
-    for number, event in enumerate(events.iterator(), start=1):
-        if event.number != number or event.previous_sha256 != before or event.sha256 != sha256_of(event):
-            return event
-        before = event.sha256
-    return None
+    return verify(organization_id).first_broken

@@ -6,12 +6,11 @@ from typing import TypeVar
 
 from django.db.models import QuerySet
 
-from control_plane.common.errors import Forbidden, NotFound
+from control_plane.common.errors import Forbidden, Invalid, NotFound
 from control_plane.common.ids import InvalidId
 from control_plane.common.scoping import TenantModel
 from control_plane.tenants.models import (
     ApiKey,
-    AuditEvent,
     Membership,
     Organization,
     Project,
@@ -82,5 +81,10 @@ def service_key(principal: Principal, key_id: str, permission: str = "service_ke
     return found
 
 
-def audit_events(principal: Principal) -> QuerySet[AuditEvent]:
-    return AuditEvent.objects.filter(organization__in=principal.organizations_with("audit:read"))
+def the_organization(principal: Principal, organization_id: str | None, permission: str) -> Organization:
+    """The one that is named; without a name, the only one that the principal belongs to. Raises Invalid."""
+    if organization_id is None:
+        if len(principal.organization_ids) != 1:
+            raise Invalid("Say which organization.", pointer="/organization_id", code="required")
+        organization_id = principal.organization_ids[0]
+    return organization(principal, organization_id, permission)

@@ -138,17 +138,3 @@ class NewApiKeySerializer(ApiKeySerializer):
 
 class NewServiceKeySerializer(ServiceKeySerializer):
     key = serializers.CharField(allow_null=True, help_text="The key itself, shown this once; null in a replay.")
-
-
-class AuditEventSerializer(serializers.Serializer[Any]):
-    id = serializers.CharField()
-    organization_id = serializers.CharField()
-    number = serializers.IntegerField()
-    at = serializers.DateTimeField()
-    actor = serializers.CharField()
-    action = serializers.CharField()
-    target = serializers.CharField()
-    changes = serializers.JSONField()
-    request_id = serializers.CharField()
-    previous_sha256 = serializers.CharField()
-    sha256 = serializers.CharField()

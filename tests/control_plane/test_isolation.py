@@ -191,6 +191,8 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "webhook-deliveries": ListRoute(prepare=_delivery, filters=_webhook),
     "webhook-deliveries/<str:delivery_id>": ObjectRoute(_delivery, {"GET": None}),
     "webhook-deliveries/<str:delivery_id>/replay": ObjectRoute(_delivery, {"POST": None}),
+    "audit-events/export": ObjectRoute(lambda tenant: {}, {}),
+    "audit-events/verification": ObjectRoute(lambda tenant: {}, {}),
     "usage": ObjectRoute(lambda tenant: {}, {}),  # its organization is a parameter: see below
     "statements": ObjectRoute(lambda tenant: {}, {}),
     "prices": PublicRoute(),
@@ -294,8 +296,8 @@ def test_operators_paths_are_closed_to_tenants(alice: Tenant, operator: Api, rou
     assert operator.get(path).status_code in (200, 404)
 
 
-@pytest.mark.parametrize("route", ["usage", "statements"])
-def test_usage_and_statements_of_another_organization_do_not_exist(alice: Tenant, bob: Tenant, route: str) -> None:
+@pytest.mark.parametrize("route", ["usage", "statements", "audit-events/export", "audit-events/verification"])
+def test_reports_of_another_organization_do_not_exist(alice: Tenant, bob: Tenant, route: str) -> None:
     path = f"/api/v1/{route}?organization_id="
     foreign, absent = bob.api.get(path + alice.organization.id), bob.api.get(path + ABSENT["organization_id"])
     assert (foreign.status_code, absent.status_code) == (404, 404)
