@@ -10,6 +10,7 @@ from .api_key_rotate_request import ApiKeyRotateRequest
 from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
 from .blank_enum import BlankEnum
+from .broken import Broken
 from .compared_arm import ComparedArm
 from .compared_version import ComparedVersion
 from .compared_version_evaluation import ComparedVersionEvaluation
@@ -25,6 +26,7 @@ from .endpoint_state_enum import EndpointStateEnum
 from .environment_enum import EnvironmentEnum
 from .erasure_receipt import ErasureReceipt
 from .erasure_receipt_page import ErasureReceiptPage
+from .export_audit_events_format import ExportAuditEventsFormat
 from .exported_file import ExportedFile
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
@@ -100,6 +102,7 @@ from .training_run_page import TrainingRunPage
 from .training_run_state_enum import TrainingRunStateEnum
 from .usage_report import UsageReport
 from .usage_row import UsageRow
+from .verification import Verification
 from .version_export import VersionExport
 from .webhook import Webhook
 from .webhook_attempt import WebhookAttempt
@@ -121,6 +124,7 @@ __all__ = (
     "AuditEvent",
     "AuditEventPage",
     "BlankEnum",
+    "Broken",
     "ComparedArm",
     "ComparedVersion",
     "ComparedVersionEvaluation",
@@ -136,6 +140,7 @@ __all__ = (
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
+    "ExportAuditEventsFormat",
     "ExportedFile",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
@@ -211,6 +216,7 @@ __all__ = (
     "TrainingRunStateEnum",
     "UsageReport",
     "UsageRow",
+    "Verification",
     "VersionExport",
     "Webhook",
     "WebhookAttempt",

@@ -16,15 +16,15 @@ class AuditEvent:
     Attributes:
         id (str):
         organization_id (str):
-        number (int):
+        number (int): Gapless within an organization.
         at (datetime.datetime):
         actor (str):
         action (str):
         target (str):
-        changes (Any):
+        changes (Any): `{field: [before, after]}`; secrets and e-mail addresses are masked.
         request_id (str):
         previous_sha256 (str):
-        sha256 (str):
+        sha256 (str): Over this event's content and the hash before it.
     """
 
     id: str
