@@ -131,7 +131,7 @@ def test_a_stranger_signs_up_and_signs_in_again_with_nothing_but_the_command_lin
 def test_organizations_projects_and_members(shell: Shell, alice: Tenant) -> None:
     assert shell.json("organizations", "list")["data"][0]["id"] == alice.organization.id
     assert shell.json("organizations", "show")["name"] == "alice"
-    assert shell.json("organizations", "rename", "Alice's")["name"] == "Alice's"
+    assert shell.json("organizations", "update", "--name", "Alice's")["name"] == "Alice's"
     made = shell.json("projects", "create", "second", "--tokens-per-minute", "1000", "--use")
     assert made["tokens_per_minute"] == 1000
     assert shell.json("projects", "show")["id"] == made["id"], "--use remembers it"
@@ -207,6 +207,11 @@ def test_speculators_and_runs(shell: Shell, alice: Tenant) -> None:
     assert shell.json("speculators", "freeze", speculator)["frozen"] is True
     assert shell.json("speculators", "thaw", speculator)["frozen"] is False
     assert shell.json("speculators", "versions")["data"] == []
+    assert shell.json("speculators", "set-policy", speculator, "--promotion", "manual")["promotion"] == "manual"
+    kept = shell.json("speculators", "set-policy", "--min-gain", "0.1")
+    assert (kept["promotion"], kept["min_gain"]) == ("manual", 0.1), "what isn't named stays"
+    assert shell.json("speculators", "policy")["min_gain"] == 0.1
+    assert "frozen" in {event["kind"] for event in shell.json("speculators", "events")["data"]}
     assert shell("speculators", "rollback", "--yes").status == 5, "there is nothing to roll back"
     assert shell("runs", "start").status == 5, "nobody consented"
     shell("traffic", "set", "--capture")
@@ -269,3 +274,19 @@ def test_several_candidates_are_named_instead_of_guessed(shell: Shell, alice: Te
     ran = shell("keys", "create", "x")
     assert ran.status == 2
     assert alice.project.id in ran.err
+
+
+def test_webhooks(shell: Shell) -> None:
+    made = shell.json("webhooks", "create", "https://hooks.example/slipstream", "--event", "endpoint.ready")
+    assert made["secret"].startswith("whsec_")
+    assert "secret" not in shell.json("webhooks", "show", made["id"])
+    delivery = shell.json("webhooks", "test", made["id"])
+    assert shell.json("webhooks", "deliveries", made["id"])["data"][0]["id"] == delivery["id"]
+    assert shell.json("webhooks", "delivery", delivery["id"])["event_id"] == delivery["event_id"]
+    assert shell("webhooks", "replay", delivery["id"]).status == 5, "it is still to be sent the first time"
+    assert shell.json("webhooks", "update", made["id"], "--disable")["enabled"] is False
+    rotated = shell.json("webhooks", "rotate-secret", made["id"], "--overlap-seconds", "60")
+    assert rotated["secret"] != made["secret"]
+    assert shell("webhooks", "create", "https://hooks.example/", "--event", "no.such.event").status == 2
+    assert shell("webhooks", "delete", made["id"], "--yes").status == 0
+    assert shell.json("webhooks", "list")["data"] == []

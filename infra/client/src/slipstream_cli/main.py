@@ -17,12 +17,16 @@ from slipstream_cli.commands import (
     chat,
     endpoints,
     keys,
+    members,
     money,
     nodes,
     organizations,
+    rollouts,
     runs,
+    service_accounts,
     speculators,
     traffic,
+    webhooks,
 )
 from slipstream_client.errors import SlipstreamError
 
@@ -37,9 +41,10 @@ def _app() -> typer.Typer:
     for register in (account.register, api.register, audit.register, chat.register, money.register):
         register(top)
     for group in (
-        *(organizations.organizations, organizations.projects, organizations.members),
-        *(keys.api_keys, keys.service_keys),
-        *(endpoints.app, endpoints.models, speculators.app, runs.app, traffic.app, nodes.app),
+        *(organizations.organizations, organizations.projects, members.members, members.invitations),
+        *(keys.api_keys, service_accounts.accounts, service_accounts.keys),
+        *(endpoints.app, rollouts.app, rollouts.deployments, endpoints.models),
+        *(speculators.app, runs.app, traffic.app, webhooks.app, nodes.app, nodes.tokens),
     ):
         top.add(group)
     return top.app

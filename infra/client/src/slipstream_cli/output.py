@@ -44,7 +44,8 @@ def print_fields(thing: Mapping[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """A remark that is no result."""
+    """A remark that is no result; it comes after what was printed before it, also in one pipe."""
+    sys.stdout.flush()
     print(text, file=sys.stderr, flush=True)
 
 

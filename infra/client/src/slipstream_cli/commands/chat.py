@@ -109,8 +109,9 @@ def _ask_all(
         for number, line in enumerate(lines, start=1):
             answer = _ask(http, endpoint, _messages(system, line), options, live=False)
             rows.append({"request": number, **answer.as_json()})
-            said = f"{number}/{len(lines)} requests, {answer.tokens_per_second:.0f} tokens/s"
-            move(said, number / len(lines))
+            if sys.stderr.isatty() or number % 20 == 0 or number == len(lines):
+                said = f"{number}/{len(lines)} requests, {answer.tokens_per_second:.0f} tokens/s"
+                move(said, number / len(lines))
     columns: list[output.Column] = ["request", "completion_tokens", "tokens_per_second"]
     columns += [f"speculative_decoding.{name}" for name in ("acceptance_length", "mode", "speculator_version")]
     session.show_page({"data": rows}, columns)

@@ -17,8 +17,11 @@ models = Group("models", "The catalogue of target models.")
 
 _COLUMNS = ("id", "name", "state", "desired_state", "model", "speculation_mode", "state_reason.message")
 _EVENTS = ("at", "from_state", "to_state", "code", "message", "actor")
+Strategy = Annotated[str | None, typer.Option(help="How to roll the change out: immediate, rolling or canary.")]
 Mode = Annotated[str | None, typer.Option(help="off, static or adaptive.")]
 Lookahead = Annotated[int | None, typer.Option(min=0, max=16, help="Most tokens drafted in a step.")]
+Least = Annotated[int | None, typer.Option(min=0, help="Ready nodes below which it is degraded.")]
+Most = Annotated[int | None, typer.Option(min=1, help="Nodes that serve it at most.")]
 Holdout = Annotated[float | None, typer.Option(min=0, max=1, help="Share of requests kept static, to compare.")]
 
 
@@ -35,10 +38,16 @@ def show_model(session: Session, model: str) -> None:
 
 
 @app.command("list")
-def list_endpoints(session: Session, project: Project = None, limit: Limit = 20) -> None:
+def list_endpoints(
+    session: Session,
+    project: Project = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Those that can be brought back.")] = False,
+    limit: Limit = 20,
+) -> None:
     """The endpoints of a project, or all that you see."""
     chosen = session.project(project) if project else None
-    session.show_page(session.page("/endpoints", limit=limit, project_id=chosen), _COLUMNS)
+    found = session.page("/endpoints", limit=limit, project_id=chosen, deleted="true" if deleted else None)
+    session.show_page(found, (*_COLUMNS, "undelete_until") if deleted else _COLUMNS)
 
 
 @app.command("create")
@@ -50,6 +59,8 @@ def create_endpoint(
     speculation_mode: Mode = None,
     max_lookahead: Lookahead = None,
     holdout_rate: Holdout = None,
+    min_replicas: Least = None,
+    max_replicas: Most = None,
     wait: Wait = False,
     timeout: Timeout = 600,
 ) -> None:
@@ -61,6 +72,8 @@ def create_endpoint(
         "speculation_mode": speculation_mode,
         "max_lookahead": max_lookahead,
         "holdout_rate": holdout_rate,
+        "min_replicas": min_replicas,
+        "max_replicas": max_replicas,
     }
     _show_when(session, session.post("/endpoints", body), "ready", wait=wait, timeout=timeout)
 
@@ -78,12 +91,22 @@ def update_endpoint(
     speculation_mode: Mode = None,
     max_lookahead: Lookahead = None,
     holdout_rate: Holdout = None,
+    min_replicas: Least = None,
+    max_replicas: Most = None,
+    strategy: Strategy = None,
     wait: Wait = False,
     timeout: Timeout = 600,
 ) -> None:
-    """Change the speculation policy, unless somebody else changed the endpoint meanwhile."""
+    """Change the policy or the replicas, unless somebody else changed the endpoint meanwhile."""
     found = _read(session, endpoint)
-    body = {"speculation_mode": speculation_mode, "max_lookahead": max_lookahead, "holdout_rate": holdout_rate}
+    body = {
+        "speculation_mode": speculation_mode,
+        "max_lookahead": max_lookahead,
+        "holdout_rate": holdout_rate,
+        "min_replicas": min_replicas,
+        "max_replicas": max_replicas,
+        "rollout": {"strategy": strategy} if strategy else None,
+    }
     changed = session.call("PATCH", f"/endpoints/{found['id']}", body, headers={"If-Match": str(found["etag"])})
     _show_when(session, changed, "ready", wait=wait, timeout=timeout)
 
@@ -110,6 +133,22 @@ def delete_endpoint(
     found = session.endpoint(endpoint)
     session.confirm(f"Delete {endpoint}? Clients that call it are refused.", yes=yes)
     _show_when(session, session.call("DELETE", f"/endpoints/{found}"), "deleted", wait=wait, timeout=timeout)
+
+
+@app.command("undelete")
+def undelete_endpoint(session: Session, endpoint: str, wait: Wait = False, timeout: Timeout = 600) -> None:
+    """Bring a deleted endpoint back, by its id: see `endpoints list --deleted`."""
+    _show_when(session, session.post(f"/endpoints/{endpoint}/undelete"), "ready", wait=wait, timeout=timeout)
+
+
+@app.command("rollback")
+def rollback_endpoint(
+    session: Session, endpoint: str, yes: Yes = False, wait: Wait = False, timeout: Timeout = 600
+) -> None:
+    """Return to the deployment before the present one."""
+    chosen = session.endpoint(endpoint)
+    session.confirm(f"Roll {endpoint} back?", yes=yes)
+    _show_when(session, session.post(f"/endpoints/{chosen}/rollback"), "completed", wait=wait, timeout=timeout)
 
 
 @app.command("events")

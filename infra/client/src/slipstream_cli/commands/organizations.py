@@ -1,4 +1,4 @@
-"""Organizations, projects and members."""
+"""Organizations and projects."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import Annotated
 
 import typer
 
-from slipstream_cli.command import Group, Limit, Organization, Yes
+from slipstream_cli.command import Group, Limit, Organization
 from slipstream_cli.commands.account import remember
 from slipstream_cli.session import Session
 
 organizations = Group("organizations", "Organizations: who pays, and who belongs to it.")
 projects = Group("projects", "Projects: what isolates traffic, keys and speculators.")
-members = Group("members", "Members of an organization and their roles.")
 
 Requests = Annotated[int | None, typer.Option(min=1, help="Requests per minute on each node.")]
 Tokens = Annotated[int | None, typer.Option(min=1, help="Tokens per minute on each node.")]
 Concurrent = Annotated[int | None, typer.Option(min=1, help="Requests at the same time on each node.")]
-Role = Annotated[str, typer.Option(help="owner, admin, developer, billing or viewer.")]
 
 
 @organizations.command("list")
@@ -38,10 +36,18 @@ def show_organization(session: Session, organization: Annotated[str | None, type
     session.show(session.get(f"/organizations/{session.organization(organization)}"))
 
 
-@organizations.command("rename")
-def rename_organization(session: Session, name: str, organization: Organization = None) -> None:
-    """Give an organization another name."""
-    session.show(session.call("PATCH", f"/organizations/{session.organization(organization)}", {"name": name}))
+@organizations.command("update")
+def update_organization(
+    session: Session,
+    organization: Annotated[str | None, typer.Argument()] = None,
+    name: Annotated[str | None, typer.Option()] = None,
+    requires_second_factor: Annotated[
+        bool | None, typer.Option("--require-second-factor/--no-require-second-factor", help="Of every member.")
+    ] = None,
+) -> None:
+    """Change an organization's name, or what it asks of its members."""
+    body = {"name": name, "requires_second_factor": requires_second_factor}
+    session.show(session.call("PATCH", f"/organizations/{session.organization(organization)}", body))
 
 
 @projects.command("list")
@@ -107,25 +113,3 @@ def use_project(session: Session, project: str) -> None:
     found = session.get(f"/projects/{session.project(project)}")
     remember(session, project=str(found["id"]), organization=str(found["organization_id"]))
     session.show(found)
-
-
-@members.command("list")
-def list_members(session: Session, organization: Organization = None, limit: Limit = 50) -> None:
-    """The members of an organization."""
-    found = session.page(f"/organizations/{session.organization(organization)}/members", limit=limit)
-    session.show_page(found, ("id", "email", "name", "role", "created_at"))
-
-
-@members.command("role")
-def change_role(session: Session, member: str, role: str, organization: Organization = None) -> None:
-    """Give a member another role: owner, admin, developer, billing or viewer."""
-    path = f"/organizations/{session.organization(organization)}/members/{member}"
-    session.show(session.call("PATCH", path, {"role": role}))
-
-
-@members.command("remove")
-def remove_member(session: Session, member: str, organization: Organization = None, yes: Yes = False) -> None:
-    """Take a member out of the organization."""
-    session.confirm(f"Remove {member}?", yes=yes)
-    path = f"/organizations/{session.organization(organization)}/members/{member}"
-    session.show(session.call("DELETE", path), f"Removed {member}.")
