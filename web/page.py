@@ -30,6 +30,7 @@ NAV_PROJECT = [
 NAV_ORGANIZATION = [
     ("web:statement", "Statement", "statement:read"),
     ("web:members", "Members", "member:read"),
+    ("web:webhooks", "Webhooks", "webhook:read"),
     ("web:audit", "Audit log", "audit:read"),
 ]
 

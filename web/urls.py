@@ -3,7 +3,19 @@
 from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
-from web.views import data_policy, endpoints, keys, organization, overview, runs, session, speculators, usage
+from web.views import (
+    audit,
+    data_policy,
+    endpoints,
+    keys,
+    organization,
+    overview,
+    runs,
+    session,
+    speculators,
+    usage,
+    webhooks,
+)
 
 app_name = "web"
 
@@ -41,6 +53,8 @@ urlpatterns = [
     path("projects/<str:project_id>/data-policy", data_policy.detail, name="data-policy"),
     path("organizations/<str:organization_id>/statement", require_safe(usage.statement), name="statement"),
     path("organizations/<str:organization_id>/members", require_safe(organization.members), name="members"),
-    path("organizations/<str:organization_id>/audit", require_safe(organization.audit), name="audit"),
+    path("organizations/<str:organization_id>/audit", require_safe(audit.index), name="audit"),
+    path("organizations/<str:organization_id>/webhooks", webhooks.index, name="webhooks"),
+    path("organizations/<str:organization_id>/webhooks/<str:webhook_id>", webhooks.detail, name="webhook"),
     path("nodes", require_safe(organization.nodes), name="nodes"),
 ]

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from control_plane.common.ids import new_id
+from control_plane.common.states import transition
 from control_plane.endpoints import services as endpoints
 from control_plane.endpoints.models import CatalogueModel, Endpoint, SpeculationWindow
 from control_plane.speculators import services as speculators
@@ -18,6 +19,8 @@ from control_plane.tenants import services as tenants
 from control_plane.tenants.accounts import mark_verified
 from control_plane.tenants.models import ApiKey, Organization, Project, User
 from control_plane.training.models import RunState, TrainingRun
+from control_plane.webhooks import services as webhooks
+from control_plane.webhooks.models import Webhook, WebhookDelivery
 
 PASSWORD = "a long enough pass phrase"
 
@@ -32,6 +35,8 @@ class Tenant:
     version: SpeculatorVersion
     run: TrainingRun
     key: ApiKey
+    webhook: Webhook
+    delivery: WebhookDelivery
 
 
 def window(endpoint: Endpoint, minutes_ago: float, *, version: str | None, accepted: int, **values: Any) -> None:
@@ -125,7 +130,10 @@ def make_tenant(name: str, password: str | None = None) -> Tenant:
         window(endpoint, minutes, version=version.id, accepted=75)
     window(endpoint, 2, version=None, accepted=32, arm="static")
     key, _ = tenants.create_api_key(project, name=f"{name} key", actor=user.id)
-    return Tenant(user, organization, project, endpoint, speculator, version, run, key)
+    url = f"https://{name}.example.com/in"
+    webhook, _ = webhooks.create_webhook(organization, url=url, event_types=["*"], actor=user.id)
+    delivery = transition(webhooks.send_test(webhook, actor=user.id), "delivered", next_attempt_at=None)
+    return Tenant(user, organization, project, endpoint, speculator, version, run, key, webhook, delivery)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ _VALUE = re.compile(r"\bvalue=\"([^\"]*)\"")
 IDS: dict[str, Callable[[Tenant], str]] = {
     "key": lambda t: t.key.id,
     "version": lambda t: t.version.id,
+    "delivery": lambda t: t.delivery.id,
 }
 ORDINARY = {
     "name": "taken over",

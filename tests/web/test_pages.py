@@ -35,6 +35,8 @@ PAGES: dict[str, Callable[[Tenant], list[str]]] = {
     "statement": lambda t: [t.organization.id],
     "members": lambda t: [t.organization.id],
     "audit": lambda t: [t.organization.id],
+    "webhooks": lambda t: [t.organization.id],
+    "webhook": lambda t: [t.organization.id, t.webhook.id],
 }
 ACTIONS: dict[str, Callable[[Tenant], list[str]]] = {
     "endpoint-action": lambda t: [t.project.id, t.endpoint.id],

@@ -17,7 +17,19 @@ register = template.Library()
 register.simple_tag(bars)
 register.simple_tag(line)
 
-GOOD = {"ready", "active", "succeeded", "completed", "loaded", "eligible", "accepted", "paid", "on"}
+GOOD = {
+    "ready",
+    "active",
+    "succeeded",
+    "completed",
+    "loaded",
+    "eligible",
+    "accepted",
+    "paid",
+    "on",
+    "enabled",
+    "delivered",
+}
 WARN = {
     "pending", "provisioning", "loading", "updating", "degraded", "stopping", "deleting", "queued", "admitted",
     "preparing", "running", "evaluating", "publishing", "registering", "candidate", "canary", "uploading", "verifying",
