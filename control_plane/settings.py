@@ -155,8 +155,15 @@ SLIPSTREAM_TRAINING_MEMORY_BYTES = int(_number("SLIPSTREAM_TRAINING_MEMORY_BYTES
 SLIPSTREAM_TRAINING_LEASE_SECONDS = _number("SLIPSTREAM_TRAINING_LEASE_SECONDS", 30)
 SLIPSTREAM_TRAINING_POLL_SECONDS = _number("SLIPSTREAM_TRAINING_POLL_SECONDS", 1)
 SLIPSTREAM_TRAINING_LOOKBACK_DAYS = int(_number("SLIPSTREAM_TRAINING_LOOKBACK_DAYS", 3))
-# Refuse to train where the kernel can't cut the child off from the network.
-SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION = _flag("SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION", default=False)
+# Shares: how much training one project and one organization may have at once and in 24 hours.
+SLIPSTREAM_TRAINING_PROJECT_RUNNING = int(_number("SLIPSTREAM_TRAINING_PROJECT_RUNNING", 1))
+SLIPSTREAM_TRAINING_ORGANIZATION_RUNNING = int(_number("SLIPSTREAM_TRAINING_ORGANIZATION_RUNNING", 4))
+SLIPSTREAM_TRAINING_PROJECT_RUNS_PER_DAY = int(_number("SLIPSTREAM_TRAINING_PROJECT_RUNS_PER_DAY", 96))
+SLIPSTREAM_TRAINING_PROJECT_SECONDS_PER_DAY = int(_number("SLIPSTREAM_TRAINING_PROJECT_SECONDS_PER_DAY", 14400))
+# What an hour of a training process costs, in micro-dollars.
+SLIPSTREAM_TRAINING_PRICE_PER_HOUR = int(_number("SLIPSTREAM_TRAINING_PRICE_PER_HOUR", 0))
+# Refuse to train where the kernel gives the child no namespaces of its own (network, files, processes).
+SLIPSTREAM_TRAINING_REQUIRE_ISOLATION = _flag("SLIPSTREAM_TRAINING_REQUIRE_ISOLATION", default=False)
 # A candidate goes live if its gain is above this with this confidence.
 SLIPSTREAM_GATE_MIN_GAIN = _number("SLIPSTREAM_GATE_MIN_GAIN", 0.02)
 SLIPSTREAM_GATE_CONFIDENCE = _number("SLIPSTREAM_GATE_CONFIDENCE", 0.95)
@@ -327,7 +334,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values"},
+    "ENUM_NAME_OVERRIDES": {
+        "SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values",
+        "TrainingRunStateEnum": "control_plane.training.models.RunState.values",
+    },
     "PREPROCESSING_HOOKS": ["control_plane.common.schema.only_management_paths"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -18,7 +18,7 @@ from control_plane.speculators import selectors, services
 from control_plane.speculators.api import SpeculatorPolicySerializer, SpeculatorVersionSerializer
 from control_plane.speculators.comparison import compare
 from control_plane.speculators.export import URL_SECONDS, export_version
-from control_plane.speculators.models import POLICY_BOUNDS, PROMOTIONS, STRATEGIES, AdaptationKind, VersionState
+from control_plane.speculators.models import POLICY_BOUNDS, PROMOTIONS, STRATEGIES, AdaptationKind
 from control_plane.speculators.policy import SpeculatorPolicy, policy_of, set_policy
 from control_plane.speculators.timeline import history
 
@@ -92,7 +92,7 @@ class LiveWindowSerializer(serializers.Serializer[Any]):
 class ComparedVersionSerializer(serializers.Serializer[Any]):
     version_id = serializers.CharField(source="version.id")
     number = serializers.IntegerField(source="version.number")
-    state = serializers.ChoiceField(VersionState.values, source="version.state")
+    state = serializers.CharField(source="version.state")
     size_bytes = serializers.IntegerField(source="version.size_bytes")
     sample_count = serializers.IntegerField(source="version.sample_count")
     window_start = serializers.DateTimeField(source="version.window_start", allow_null=True)

@@ -1,7 +1,7 @@
 """Consent, and which version serves. All writes of this app.
 
-Locks are taken in one order: the speculator, its versions, the snapshot generation, the audit chain. Everything that
-nodes must know bumps the project's generation in the same transaction.
+Locks are taken in one order: the traffic policy, training runs, the speculator, its versions, the snapshot generation,
+the audit chain. Everything that nodes must know bumps the project's generation in the same transaction.
 """
 
 from __future__ import annotations

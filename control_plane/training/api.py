@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +17,11 @@ from control_plane.endpoints.api import EndpointEventSerializer, StateReason
 from control_plane.speculators.selectors import speculator as find_speculator
 from control_plane.tenants.selectors import project as find_project
 from control_plane.training import erasure, selectors, services
+from control_plane.training.config import training_config
+from control_plane.training.estimate import estimate
+from control_plane.training.losses import MAX_POINTS
 from control_plane.training.models import RunState
+from control_plane.training.models import TrainingRun as TrainingRunRow
 
 
 class TrainingRunSerializer(serializers.Serializer[Any]):
@@ -33,6 +37,7 @@ class TrainingRunSerializer(serializers.Serializer[Any]):
     phase = serializers.CharField()
     progress = serializers.FloatField()
     loss = serializers.FloatField(allow_null=True)
+    training_milliseconds = serializers.IntegerField(help_text="Of the training process, over all attempts: metered.")
     heartbeat_at = serializers.DateTimeField(allow_null=True)
     cancel_requested_at = serializers.DateTimeField(allow_null=True)
     inputs = serializers.JSONField(help_text="The frozen input: segments to learn from and held out.")
@@ -44,6 +49,35 @@ class TrainingRunSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class LossPointSerializer(serializers.Serializer[Any]):
+    seconds = serializers.FloatField(help_text="Since the training process began.")
+    loss = serializers.FloatField()
+
+
+class TrainingRunDetailSerializer(TrainingRunSerializer):
+    loss_series = serializers.SerializerMethodField()
+
+    @extend_schema_field(LossPointSerializer(many=True))
+    def get_loss_series(self, run: TrainingRunRow) -> list[dict[str, float]]:
+        return [{"seconds": seconds, "loss": loss} for seconds, loss in run.loss_series]
+
+
+class TrainingEstimateSerializer(serializers.Serializer[Any]):
+    records = serializers.IntegerField()
+    new_records = serializers.IntegerField()
+    seconds = serializers.IntegerField(help_text="The mean of the last runs; the limit if there are none.")
+    max_seconds = serializers.IntegerField()
+    measured_runs = serializers.IntegerField()
+    price_per_hour_microdollars = serializers.IntegerField()
+    cost_microdollars = serializers.IntegerField()
+    max_cost_microdollars = serializers.IntegerField()
+    runs_today = serializers.IntegerField()
+    max_runs_per_day = serializers.IntegerField()
+    seconds_today = serializers.IntegerField()
+    max_seconds_per_day = serializers.IntegerField()
+    refusal = serializers.CharField(allow_null=True, help_text="Why a run can't be started now; null: it can.")
 
 
 class TrainingRunEventSerializer(EndpointEventSerializer):
@@ -93,26 +127,43 @@ class TrainingRuns(ApiView):
         operation_id="create_training_run",
         request=TrainingRunCreate,
         responses={202: TrainingRunSerializer},
-        description="Learn now, without waiting for more traffic. The gate decides as always.",
+        description="Learn now, without waiting for more traffic. The gate decides as always. Projects take turns on "
+        "the workers; a project that used up its share of 24 hours is refused (`training_quota`).",
     )
     def post(self, request: Request) -> Response:
         body = read_body(TrainingRunCreate, request)
         speculator = find_speculator(self.principal, body["speculator_id"], "training:write")
-        run = services.start_run(speculator, trigger="manual", actor=self.principal.actor)
+        run = services.start_run(speculator, trigger="manual", actor=self.principal.actor, request_id=self.request_id)
         return Response(TrainingRunSerializer(run).data, status=202)
 
 
+class Estimate(ApiView):
+    @extend_schema(
+        operation_id="estimate_training",
+        responses=TrainingEstimateSerializer,
+        description="What a training run would read, take and cost, before it is started.",
+    )
+    def get(self, request: Request, speculator_id: str) -> Response:
+        found = find_speculator(self.principal, speculator_id, "training:read")
+        return Response(TrainingEstimateSerializer(estimate(found, training_config())).data)
+
+
 class TrainingRun(ApiView):
-    @extend_schema(operation_id="read_training_run", responses=TrainingRunSerializer)
+    @extend_schema(
+        operation_id="read_training_run",
+        responses=TrainingRunDetailSerializer,
+        description=f"With the loss as it falls: at most {MAX_POINTS} points, spread over the whole run.",
+    )
     def get(self, request: Request, run_id: str) -> Response:
-        return Response(TrainingRunSerializer(selectors.run(self.principal, run_id)).data)
+        return Response(TrainingRunDetailSerializer(selectors.run(self.principal, run_id)).data)
 
 
 class Cancel(ApiView):
     @extend_schema(operation_id="cancel_training_run", request=None, responses={202: TrainingRunSerializer})
     def post(self, request: Request, run_id: str) -> Response:
         found = selectors.run(self.principal, run_id, "training:write")
-        return Response(TrainingRunSerializer(services.cancel_run(found, actor=self.principal.actor)).data, status=202)
+        changed = services.cancel_run(found, actor=self.principal.actor, request_id=self.request_id)
+        return Response(TrainingRunSerializer(changed).data, status=202)
 
 
 class Events(ApiView):
@@ -152,6 +203,7 @@ class Erasures(ApiView):
 
 
 urlpatterns = [
+    path("speculators/<str:speculator_id>/training-estimate", Estimate.as_view()),
     path("training-runs", TrainingRuns.as_view()),
     path("training-runs/<str:run_id>", TrainingRun.as_view()),
     path("training-runs/<str:run_id>/cancel", Cancel.as_view()),

@@ -1,7 +1,7 @@
 """The training child: an isolated process that sees one scratch folder and no secret.
 
 worker ──start──> sandbox.py ──exec──> python -m dataplane.training SPEC OUT
-   │                own session and process group, limits, no network, dies with the worker
+   │                own session and process group, own namespaces and root, limits, dies with the worker
    └──poll: exit status; kill: the whole group
 """
 
@@ -26,21 +26,38 @@ class ChildLimits:
     memory_bytes: int
     file_bytes: int = 1 << 30
     open_files: int = 1024
+    # And threads; each process may have `memory_bytes`: only a control group bounds their sum. The kernel exempts a
+    # worker that is root.
+    processes: int = 512
     nice: int = 10
-    isolate_network: bool = True
-    require_network_isolation: bool = False
+    isolate: bool = True  # where the kernel can
+    require: bool = False  # refuse where it can't
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What of the machine exists for the child beside system libraries, the interpreter and its scratch folder."""
+
+    read_only: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...] = ()  # of the scratch folder: what it may not write in it
 
 
 class Child:
     """A running training process. Not reusable."""
 
     def __init__(
-        self, command: Sequence[str], *, scratch: Path, environment: Mapping[str, str], limits: ChildLimits
+        self,
+        command: Sequence[str],
+        *,
+        scratch: Path,
+        environment: Mapping[str, str],
+        limits: ChildLimits,
+        visible: Visible = Visible(),
     ) -> None:
         self._stderr_path = scratch / "stderr.log"
         with self._stderr_path.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(SANDBOX), _limits_json(limits), *command],
+                [sys.executable, "-I", str(SANDBOX), _limits_json(limits, command, scratch, visible), *command],
                 cwd=scratch,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -76,6 +93,7 @@ def clean_environment(*, scratch: Path, python_path: Sequence[Path], threads: in
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(scratch),
+        "USER": "training",
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(map(str, python_path)),
@@ -98,7 +116,10 @@ def describe_exit(status: int) -> str:
     return f"ended with exit code {status}"
 
 
-def _limits_json(limits: ChildLimits) -> str:
+def _limits_json(limits: ChildLimits, command: Sequence[str], scratch: Path, visible: Visible) -> str:
+    interpreter = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    scripts = {Path(part) for part in command[1:] if part.startswith("/") and not Path(part).is_relative_to(scratch)}
+    shown = interpreter | {path for path in scripts if path.is_file()} | {path.absolute() for path in visible.read_only}
     return json.dumps(
         {
             "cpu": limits.cpu_seconds,
@@ -106,8 +127,12 @@ def _limits_json(limits: ChildLimits) -> str:
             "fsize": limits.file_bytes,
             "nofile": limits.open_files,
             "nice": limits.nice,
-            "isolate_network": limits.isolate_network,
-            "require_network_isolation": limits.require_network_isolation,
+            "processes": limits.processes,
+            "isolate": limits.isolate,
+            "require_isolation": limits.require,
+            "scratch": str(scratch),
+            "visible": sorted(map(str, shown)),
+            "inputs": [str(path) for path in visible.inputs],
             "parent_pid": os.getpid(),
         }
     )

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from control_plane.speculators.models import Speculator
 from control_plane.speculators.regression import RegressionPolicy
+from control_plane.training.fairness import Quotas
 from control_plane.training.gate import GatePolicy
 
 MAX_ATTEMPTS = 3
@@ -28,7 +29,9 @@ class TrainingConfig:
     memory_bytes: int
     lease_seconds: float
     poll_seconds: float
-    require_network_isolation: bool
+    require_isolation: bool
+    quotas: Quotas
+    price_per_hour: int  # micro-dollars for an hour of the child
     lookback_days: int  # how late a cut-off node's segment may appear and still be found at once
     models_dir: Path
     checkpoints_dir: Path
@@ -49,7 +52,14 @@ def training_config() -> TrainingConfig:
         memory_bytes=settings.SLIPSTREAM_TRAINING_MEMORY_BYTES,
         lease_seconds=settings.SLIPSTREAM_TRAINING_LEASE_SECONDS,
         poll_seconds=settings.SLIPSTREAM_TRAINING_POLL_SECONDS,
-        require_network_isolation=settings.SLIPSTREAM_TRAINING_REQUIRE_NETWORK_ISOLATION,
+        require_isolation=settings.SLIPSTREAM_TRAINING_REQUIRE_ISOLATION,
+        quotas=Quotas(
+            project_running=settings.SLIPSTREAM_TRAINING_PROJECT_RUNNING,
+            organization_running=settings.SLIPSTREAM_TRAINING_ORGANIZATION_RUNNING,
+            project_runs_per_day=settings.SLIPSTREAM_TRAINING_PROJECT_RUNS_PER_DAY,
+            project_seconds_per_day=settings.SLIPSTREAM_TRAINING_PROJECT_SECONDS_PER_DAY,
+        ),
+        price_per_hour=settings.SLIPSTREAM_TRAINING_PRICE_PER_HOUR,
         lookback_days=settings.SLIPSTREAM_TRAINING_LOOKBACK_DAYS,
         models_dir=Path(settings.SLIPSTREAM_MODELS_DIR),
         checkpoints_dir=Path(settings.SLIPSTREAM_CHECKPOINTS_DIR),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore, ObjectStoreError
 from control_plane.common.states import can_move, transition
-from control_plane.speculators.models import SpeculatorVersion, VersionState
+from control_plane.speculators.models import Speculator, SpeculatorVersion, VersionState
 from control_plane.speculators.services import note_erasure, retire
 from control_plane.tenants import audit
 from control_plane.tenants.models import Project
@@ -28,14 +28,15 @@ def request_erasure(project: Project, *, actor: str, request_id: str = "") -> Er
 
     Traffic recorded until this moment never trains anything again, also if a node delivers it later; nodes drop their
     copies of the versions and what they remember of the project as soon as they see its new cache salt.
+    Locks: the policy, runs, speculators, versions, the audit chain; as everywhere.
     """
     now = timezone.now()
     note_erasure(project, at=now)
-    for run in TrainingRun.objects.filter(project=project, state__in=OPEN):
-        try:
-            cancel_run(run, actor=actor, message="The traffic was deleted.")
-        except Conflict:
-            continue  # it has just ended
+    runs = TrainingRun.objects.filter(project=project, state__in=OPEN).order_by("id").select_for_update()
+    open_runs = list(runs)
+    list(Speculator.objects.filter(project=project).order_by("id").select_for_update())
+    for run in open_runs:
+        cancel_run(run, actor=actor, message="The traffic was deleted.")
     retired = []
     for version in SpeculatorVersion.objects.filter(project=project).order_by("number"):
         if not can_move(version, VersionState.RETIRED):

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 
 from control_plane.common.object_store import ObjectStore, ObjectStoreError
 from control_plane.speculators.models import AdaptationKind, TrafficPolicy
 from control_plane.speculators.selectors import active_version
 from control_plane.speculators.timeline import note
-from control_plane.training.child import Child, ChildLimits, clean_environment, describe_exit
+from control_plane.training.child import Child, ChildLimits, Visible, clean_environment, describe_exit
 from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig, gate_policy_of
 from control_plane.training.gate import GateDecision, GatePolicy, decide
 from control_plane.training.inputs import Inputs, choose_inputs, materialize, static_folder
-from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim
+from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim_next
+from control_plane.training.losses import LossSeries
 from control_plane.training.models import LEASED, RunState, TrainingRun
 from control_plane.training.publishing import PublishingError, publish
 from dataplane.contracts import (
@@ -46,9 +48,10 @@ MAX_REPORT_BYTES = 4 << 20
 
 
 def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: GatePolicy) -> None:
-    """Claim the run and see it through.
+    """Claim the run that is next and see it through.
 
-    1. claim by a conditional UPDATE; nothing to do if another worker was first
+    1. claim whichever run's turn it is (not always the one in the message: that only says that something waits),
+       by a conditional UPDATE; nothing to do if all that wait are at their quotas
     2. freeze the input: the project's consented segments, the newest held out
     3. download them, and only this project's records of this model, into a scratch folder
     4. run the child, copying its progress into the row: that is the heartbeat
@@ -57,9 +60,10 @@ def execute(run_id: str, *, store: ObjectStore, config: TrainingConfig, gate: Ga
 
     A lost lease makes the rest have no effect. A failed attempt is queued again, up to MAX_ATTEMPTS.
     """
-    lease = claim(run_id, seconds=config.lease_seconds)
+    lease = claim_next(seconds=config.lease_seconds, quotas=config.quotas)
     if lease is None:
         return
+    run_id = lease.run_id
     try:
         with _scratch(config.scratch_dir, lease) as scratch:
             _attempt(lease, scratch, store=store, config=config, gate=gate)
@@ -147,6 +151,7 @@ def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingC
     out.mkdir()
     spec_path.write_bytes(canonical_json(spec))
     lease.move(RunState.RUNNING, code="child_started")
+    started = time.monotonic()
     child = Child(
         [*config.command, str(spec_path), str(out)],
         scratch=scratch,
@@ -156,7 +161,16 @@ def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingC
         limits=ChildLimits(
             cpu_seconds=config.wall_seconds * config.threads,
             memory_bytes=config.memory_bytes,
-            require_network_isolation=config.require_network_isolation,
+            require=config.require_isolation,
+        ),
+        visible=Visible(
+            read_only=(
+                REPOSITORY / "dataplane",
+                REPOSITORY / "kernels",
+                Path(spec.target_path),
+                Path(spec.static_path),
+            ),
+            inputs=tuple(path for path in scratch.iterdir() if path.name not in ("out", "stderr.log")),
         ),
     )
     try:
@@ -167,18 +181,32 @@ def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingC
             raise RunFailed("child_failed", message, permanent=status > 0)
     finally:
         child.kill()
+        _meter(lease, time.monotonic() - started)
     return _read_report(out / "report.json", spec)
 
 
+def _meter(lease: Lease, seconds: float) -> None:
+    """Every second of a child counts, also of an attempt that failed or was cancelled or lost its lease."""
+    rows = TrainingRun.objects.filter(project=lease.project_id, pk=lease.run_id)
+    rows.update(training_milliseconds=F("training_milliseconds") + round(1000 * seconds))
+
+
 def _watch(lease: Lease, child: Child, progress_path: Path, config: TrainingConfig) -> int:
-    deadline, evaluating = time.monotonic() + config.wall_seconds, False
+    started, evaluating, losses = time.monotonic(), False, LossSeries()
+    deadline = started + config.wall_seconds
     while True:
         status = child.poll()
         progress = _read_progress(progress_path)
         if progress is None:
             lease.heartbeat()
         else:
-            lease.heartbeat(phase=progress.phase, progress=progress.fraction, loss=progress.loss)
+            is_new = losses.add(time.monotonic() - started, progress.loss)
+            lease.heartbeat(
+                phase=progress.phase,
+                progress=progress.fraction,
+                loss=progress.loss,
+                loss_series=losses.points if is_new else None,
+            )
             if progress.phase == "evaluating" and not evaluating:
                 evaluating = True
                 lease.move(RunState.EVALUATING, code="replaying_heldout")

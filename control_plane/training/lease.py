@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
-from django.db.models import F
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db.models import F, Max
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from control_plane.common.states import record_event, transition
+from control_plane.training.fairness import Quotas, Served, Waiting, next_run
 from control_plane.training.models import RunState, TrainingRun
+
+_TURN = 0x7472_6169_6E  # "train": the advisory lock of whoever decides which run is next
 
 
 class LeaseLost(Exception):
@@ -47,11 +51,20 @@ class Lease:
     seconds: float
     renewed_at: float = field(default_factory=time.monotonic)
 
-    def heartbeat(self, *, phase: str = "", progress: float | None = None, loss: float | None = None) -> None:
+    def heartbeat(
+        self,
+        *,
+        phase: str = "",
+        progress: float | None = None,
+        loss: float | None = None,
+        loss_series: list[list[float]] | None = None,
+    ) -> None:
         """Renew. Raises LeaseLost or Cancelled. A database that is away is waited for until the lease has run out."""
         values: dict[str, Any] = {} if progress is None else {"progress": min(max(progress, 0.0), 1.0), "loss": loss}
         if phase:
             values["phase"] = phase
+        if loss_series is not None:
+            values["loss_series"] = loss_series
         try:
             now = timezone.now()
             updated = self._row().update(
@@ -77,6 +90,11 @@ class Lease:
             raise LeaseLost(self.run_id)
         return leave_or_keep(run, to, code=code, message=message, **values)
 
+    def hold(self) -> None:
+        """Lock the run until the transaction ends. Raises LeaseLost."""
+        if self._row().select_for_update().first() is None:
+            raise LeaseLost(self.run_id)
+
     def _row(self) -> Any:
         return TrainingRun.objects.filter(project=self.project_id, pk=self.run_id, lease_token=self.token)
 
@@ -101,12 +119,32 @@ def claim(run_id: str, *, seconds: float) -> Lease | None:
         phase="",
         progress=0.0,
         loss=None,
+        loss_series=[],
     )
     if claimed != 1:
         return None
     run.refresh_from_db()
     record_event(run, before=RunState.QUEUED, code="claimed", message=f"Attempt {run.attempts}.")
     return Lease(run_id, run.project_id, token, seconds)
+
+
+@transaction.atomic
+def claim_next(*, seconds: float, quotas: Quotas) -> Lease | None:
+    """Claim the run whose turn it is (`fairness.py`); None if nothing may run now. One worker decides at a time."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TURN])
+    rows = TrainingRun.objects.unscoped()
+    waiting = rows.filter(state=RunState.QUEUED).values_list("id", "project_id", "organization_id", "created_at")
+    queue = [Waiting(*row) for row in waiting]
+    running = list(rows.filter(lease_token__isnull=False).values_list("project_id", "organization_id"))
+    last = TrainingRun.objects.filter(project__in={run.project_id for run in queue}, started_at__isnull=False)
+    served = Served(
+        Counter(project for project, _ in running),
+        Counter(organization for _, organization in running),
+        dict(last.order_by().values_list("project_id").annotate(Max("started_at"))),
+    )
+    chosen = next_run(queue, served, quotas)
+    return None if chosen is None else claim(chosen.run_id, seconds=seconds)
 
 
 def leave_or_keep(

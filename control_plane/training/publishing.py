@@ -117,6 +117,7 @@ def _go_live(run: TrainingRun, lease: Lease, version: SpeculatorVersion, decisio
     started = run.started_at
     if policy is None or not policy.capture or (policy.erased_before and started and policy.erased_before > started):
         raise Cancelled(run.id)
+    lease.hold()
     speculator = Speculator.objects.select_for_update().get(project=run.project_id, pk=run.speculator_id)
     current = active_version(speculator)
     note(speculator, AdaptationKind.TRAINED, decision.reason, version=version, training_run_id=run.id)

@@ -1,11 +1,11 @@
-"""Which speculators learn next: enough new traffic, or a drift that the nodes have seen."""
+"""Which speculators learn next: enough new traffic, a drift that the nodes have seen, or the clock."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, F, Max, OuterRef, Subquery, Sum
+from django.db.models import Exists, F, Max, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,7 +25,8 @@ def schedule_runs(config: TrainingConfig) -> list[TrainingRun]:
     """Queue a run for each speculator with enough new traffic; whoever waited longest comes first.
 
     A speculator whose last runs brought nothing needs more traffic each time, up to 2^MAX_BACKOFF_DOUBLINGS as much.
-    One that drifted (a node's controller says "relearning") needs a third, and no patience.
+    One that drifted (a node's controller says "relearning") needs a third, and no patience. One with `every_hours`
+    is also trained by the clock, if there is any new traffic.
     """
     _ensure_speculators()
     runs = TrainingRun.objects.unscoped().filter(speculator=OuterRef("pk"))
@@ -49,26 +50,36 @@ def schedule_runs(config: TrainingConfig) -> list[TrainingRun]:
             last_run_at=Subquery(runs.order_by("-created_at").values("created_at")[:1]),
             drifted=Exists(drifted),
         )
-        .filter(new_records__gte=config.drift_records)
+        .filter(Q(new_records__gte=config.drift_records) | Q(new_records__gt=0, every_hours__isnull=False))
         .order_by(F("last_run_at").asc(nulls_first=True))
     )
     started = []
+    quotas = config.quotas
     speculator: Any
     for speculator in due:
         trigger = _trigger(speculator, config)
         if trigger is None:
             continue
         try:
-            started.append(start_run(speculator, trigger=trigger, actor=SYSTEM))
+            started.append(start_run(speculator, trigger=trigger, actor=SYSTEM, quotas=quotas))
         except Conflict:
-            continue  # another scheduler was faster, or the consent was withdrawn just now
+            continue  # another scheduler was faster, the consent was withdrawn just now, or the day's share is used up
     return started
 
 
 def _trigger(speculator: Any, config: TrainingConfig) -> str | None:
     if speculator.new_records >= config.min_records << min(_fruitless(speculator), MAX_BACKOFF_DOUBLINGS):
         return "traffic"
-    return "drift" if speculator.drifted else None
+    if speculator.drifted and speculator.new_records >= config.drift_records:
+        return "drift"
+    return "schedule" if _is_due_by_clock(speculator) else None
+
+
+def _is_due_by_clock(speculator: Any) -> bool:
+    if speculator.every_hours is None:
+        return False
+    last: datetime = speculator.last_run_at or speculator.created_at
+    return timezone.now() - last >= timedelta(hours=speculator.every_hours)
 
 
 def _fruitless(speculator: Speculator) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.utils import timezone
 
 from control_plane.tenants.models import Project
 from control_plane.tenants.principal import Principal
@@ -37,11 +38,27 @@ def traffic_summary(project: Project) -> TrafficSummary:
     return TrafficSummary(**found)
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingUsed:
+    """A project's training of the last 24 hours."""
+
+    runs: int  # started, whatever came of them
+    seconds: int  # of training processes, rounded up
+
+
+def training_used(project_id: str) -> TrainingUsed:
+    found = TrainingRun.objects.filter(project=project_id, created_at__gt=timezone.now() - timedelta(days=1)).aggregate(
+        runs=Count("id"), milliseconds=Sum("training_milliseconds", default=0)
+    )
+    return TrainingUsed(found["runs"], -(-found["milliseconds"] // 1000))
+
+
 def runs(
     principal: Principal, *, project_id: str | None = None, speculator_id: str | None = None, state: str | None = None
 ) -> QuerySet[TrainingRun]:
     rows = TrainingRun.objects.filter(organization__in=principal.organizations_with("training:read"))
     wanted = {"project_id": project_id, "speculator_id": speculator_id, "state": state}
+    rows = rows.defer("loss_series")
     return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
 
 

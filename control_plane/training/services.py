@@ -13,10 +13,13 @@ from kombu.exceptions import OperationalError
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
 from control_plane.common.states import record_event, transition
-from control_plane.speculators.models import Speculator, SpeculatorVersion, TrafficPolicy, VersionState
-from control_plane.training.config import MAX_ATTEMPTS
+from control_plane.speculators.models import AdaptationKind, Speculator, SpeculatorVersion, TrafficPolicy, VersionState
+from control_plane.speculators.timeline import note
+from control_plane.tenants import audit
+from control_plane.training.config import MAX_ATTEMPTS, training_config
+from control_plane.training.fairness import Quotas
 from control_plane.training.lease import leave_or_keep
-from control_plane.training.models import LEASED, RunState, TrafficSegment, TrainingRun
+from control_plane.training.models import LEASED, OPEN, RunState, TrafficSegment, TrainingRun
 from control_plane.training.segments import (
     SegmentError,
     listing_start,
@@ -24,6 +27,7 @@ from control_plane.training.segments import (
     segment_day,
     traffic_prefix,
 )
+from control_plane.training.selectors import training_used
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +98,15 @@ def enforce_retention(policy: TrafficPolicy, store: ObjectStore) -> int:
 
 
 @transaction.atomic
-def start_run(speculator: Speculator, *, trigger: str, actor: str) -> TrainingRun:
-    """Queue a run. Raises Conflict if one is open, or without consent."""
+def start_run(
+    speculator: Speculator, *, trigger: str, actor: str, quotas: Quotas | None = None, request_id: str = ""
+) -> TrainingRun:
+    """Queue a run. Raises Conflict if one is open, without consent, or when the project has had its share of a day."""
     policy = TrafficPolicy.objects.filter(project=speculator.project_id).first()
     if policy is None or not policy.capture:
         raise Conflict("The project has not consented to training on its traffic.", code="no_consent")
+    if (refusal := over_quota(speculator.project_id, quotas or training_config().quotas)) is not None:
+        raise Conflict(refusal, code="training_quota")
     try:
         with transaction.atomic():
             run = TrainingRun.objects.create(
@@ -112,8 +120,28 @@ def start_run(speculator: Speculator, *, trigger: str, actor: str) -> TrainingRu
     except IntegrityError as error:
         raise Conflict("A training run of this speculator is not finished yet.", code="run_open") from error
     record_event(run, before="", code=trigger, actor=actor)
+    kind = AdaptationKind.DRIFT if trigger == "drift" else AdaptationKind.QUEUED
+    note(speculator, kind, f"Training was queued ({trigger}).", training_run_id=run.id, actor=actor)
+    audit.record(
+        speculator.organization_id,
+        actor=actor,
+        action="training_run.start",
+        target=run.id,
+        changes={"trigger": trigger},
+        request_id=request_id,
+    )
     nudge(run.id)
     return run
+
+
+def over_quota(project_id: str, quotas: Quotas) -> str | None:
+    """Why the project may start no run now, in a sentence; None if it may. A share counts over the last 24 hours."""
+    used = training_used(project_id)
+    if used.runs >= quotas.project_runs_per_day:
+        return f"The project has started {used.runs} runs in 24 hours, of {quotas.project_runs_per_day} that it may."
+    if used.seconds >= quotas.project_seconds_per_day:
+        return f"The project has trained {used.seconds} s in 24 hours, of {quotas.project_seconds_per_day} that it may."
+    return None
 
 
 def nudge(run_id: str) -> None:
@@ -131,9 +159,14 @@ def _send(task: Any, argument: str) -> None:
 
 
 @transaction.atomic
-def cancel_run(run: TrainingRun, *, actor: str, message: str = "Cancelled on request.") -> TrainingRun:
+def cancel_run(
+    run: TrainingRun, *, actor: str, message: str = "Cancelled on request.", request_id: str = ""
+) -> TrainingRun:
     """A queued run ends now, a running one as soon as its worker sees it. Raises Conflict when it has ended."""
     locked = TrainingRun.objects.select_for_update().get(project=run.project_id, pk=run.pk)
+    if locked.state in OPEN and locked.cancel_requested_at is None:
+        action = "training_run.cancel"
+        audit.record(run.organization_id, actor=actor, action=action, target=run.id, request_id=request_id)
     if locked.state == RunState.QUEUED:
         return leave_or_keep(locked, RunState.CANCELLED, code="cancelled", message=message, actor=actor)
     if locked.state not in LEASED:

@@ -163,6 +163,7 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "speculators/<str:speculator_id>": ObjectRoute(_speculator, {"GET": None}),
     "speculators/<str:speculator_id>/policy": ObjectRoute(_speculator, {"GET": None, "PUT": {"promotion": "manual"}}),
     "speculators/<str:speculator_id>/events": ObjectRoute(_speculator, {"GET": None}),
+    "speculators/<str:speculator_id>/training-estimate": ObjectRoute(_speculator, {"GET": None}),
     "speculators/<str:speculator_id>/rollback": ObjectRoute(_speculator, {"POST": {}}),
     "speculators/<str:speculator_id>/freeze": ObjectRoute(_speculator, {"POST": None}),
     "speculators/<str:speculator_id>/thaw": ObjectRoute(_speculator, {"POST": None}),

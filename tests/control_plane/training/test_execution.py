@@ -59,13 +59,14 @@ def events(run):
 
 
 def test_a_run_that_gains_is_published_promoted_and_told_to_the_nodes(tenant, store, settings, tmp_path):
-    use_training_process(settings, tmp_path)
+    use_training_process(settings, tmp_path, sleep=0.5)
     before = generation_of(tenant.project.id)
     run = run_now(start(tenant))
     assert (run.state, run.state_code) == ("succeeded", "gain_measured")
     assert events(run) == [
         "queued", "admitted", "preparing", "running", "evaluating", "publishing", "succeeded",
     ]  # fmt: skip
+    assert [loss for _, loss in run.loss_series] == [1.5] and run.training_milliseconds >= 500
     version = active_version(tenant.speculator)
     assert version.pk == run.version_id and version.number == 1 and version.training_run_id == run.id
     assert version.gate["outcome"] == "accepted" and version.consent["capture"] is True

@@ -1,14 +1,21 @@
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from control_plane.common.errors import Conflict
 from control_plane.speculators.models import Speculator
+from control_plane.speculators.policy import SpeculatorPolicy, set_policy
 from control_plane.speculators.services import set_frozen
 from control_plane.training.config import training_config
+from control_plane.training.estimate import estimate
+from control_plane.training.fairness import Quotas
 from control_plane.training.lease import leave_or_keep
 from control_plane.training.models import RunState, TrafficSegment
 from control_plane.training.scheduling import schedule_runs
+from control_plane.training.services import start_run
 from tests.control_plane.learning import ACTOR, add_window, make_tenant, make_version
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +83,55 @@ def test_fruitless_runs_ask_for_more_traffic_each_time(tenant):
         needed.append(len(segments))
         finish(runs[0], "rejected", last_segment_id=segments[-1].id)
     assert needed == [1, 2, 4]
+
+
+def test_the_clock_trains_on_little_new_traffic_and_never_on_none(tenant):
+    tenant.consent()
+    set_policy(tenant.speculator, SpeculatorPolicy(every_hours=2), actor=ACTOR)
+    Speculator.objects.filter(project=tenant.project).update(created_at=timezone.now() - timedelta(hours=3))
+    assert schedule_runs(training_config()) == []
+    segment = add_segment(tenant, records=1)
+    (run,) = schedule_runs(training_config())
+    assert run.trigger == "schedule"
+    finish(run, "succeeded", last_segment_id=segment.id)
+    add_segment(tenant, records=1)
+    assert schedule_runs(training_config()) == []  # two hours have not passed
+    type(run).objects.filter(project=tenant.project).update(created_at=timezone.now() - timedelta(hours=2))
+    assert [run.trigger for run in schedule_runs(training_config())] == ["schedule"]
+
+
+def test_a_project_that_used_up_its_day_is_refused_and_not_scheduled(tenant):
+    tenant.consent()
+    config = training_config()
+    segment = add_segment(tenant)
+    (run,) = schedule_runs(config)
+    finish(run, "succeeded", last_segment_id=segment.id, training_milliseconds=1_000_001)
+    add_segment(tenant)
+    config = replace(config, quotas=replace(config.quotas, project_seconds_per_day=1000))
+    assert schedule_runs(config) == []
+    with pytest.raises(Conflict) as error:
+        start_run(tenant.speculator, trigger="manual", actor=ACTOR, quotas=config.quotas)
+    assert error.value.code == "training_quota"
+    config = replace(config, quotas=Quotas(project_runs_per_day=1))
+    assert schedule_runs(config) == []
+    type(run).objects.filter(project=tenant.project).update(created_at=timezone.now() - timedelta(hours=25))
+    assert len(schedule_runs(config)) == 1
+
+
+def test_an_estimate_says_what_a_run_takes_and_why_it_may_not_start(tenant):
+    config = replace(training_config(), price_per_hour=3_600_001)
+    assert "consent" in estimate(tenant.speculator, config).refusal
+    tenant.consent()
+    segment = add_segment(tenant)
+    before = estimate(tenant.speculator, config)
+    assert (before.records, before.new_records, before.measured_runs) == (48, 48, 0)
+    assert before.seconds == config.max_seconds and before.refusal is None
+    (run,) = schedule_runs(config)
+    assert "not finished" in estimate(tenant.speculator, config).refusal
+    finish(run, "succeeded", last_segment_id=segment.id, training_milliseconds=2500, attempts=1)
+    after = estimate(tenant.speculator, config)
+    assert (after.new_records, after.seconds, after.measured_runs, after.seconds_today) == (0, 3, 1, 3)
+    assert after.cost_microdollars == 3001 and after.runs_today == 1  # 3 s, rounded up to a whole micro-dollar
 
 
 def test_a_frozen_speculator_is_not_trained(tenant):

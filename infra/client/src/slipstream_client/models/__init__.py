@@ -34,6 +34,7 @@ from .list_webhook_deliveries_state import ListWebhookDeliveriesState
 from .live_window import LiveWindow
 from .loaded import Loaded
 from .loaded_state_enum import LoadedStateEnum
+from .loss_point import LossPoint
 from .member import Member
 from .member_create_request import MemberCreateRequest
 from .member_page import MemberPage
@@ -94,8 +95,10 @@ from .strategy_enum import StrategyEnum
 from .traffic import Traffic
 from .traffic_policy import TrafficPolicy
 from .traffic_policy_body_request import TrafficPolicyBodyRequest
+from .training_estimate import TrainingEstimate
 from .training_run import TrainingRun
 from .training_run_create_request import TrainingRunCreateRequest
+from .training_run_detail import TrainingRunDetail
 from .training_run_event import TrainingRunEvent
 from .training_run_event_page import TrainingRunEventPage
 from .training_run_page import TrainingRunPage
@@ -148,6 +151,7 @@ __all__ = (
     "LiveWindow",
     "Loaded",
     "LoadedStateEnum",
+    "LossPoint",
     "Member",
     "MemberCreateRequest",
     "MemberPage",
@@ -208,8 +212,10 @@ __all__ = (
     "Traffic",
     "TrafficPolicy",
     "TrafficPolicyBodyRequest",
+    "TrainingEstimate",
     "TrainingRun",
     "TrainingRunCreateRequest",
+    "TrainingRunDetail",
     "TrainingRunEvent",
     "TrainingRunEventPage",
     "TrainingRunPage",

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.speculator_version_state_enum import SpeculatorVersionStateEnum
-
 if TYPE_CHECKING:
     from ..models.compared_version_evaluation import ComparedVersionEvaluation
     from ..models.live_window import LiveWindow
@@ -23,16 +21,7 @@ class ComparedVersion:
     Attributes:
         version_id (str):
         number (int):
-        state (SpeculatorVersionStateEnum): * `uploading` - uploading
-            * `verifying` - verifying
-            * `eligible` - eligible
-            * `canary` - canary
-            * `active` - active
-            * `superseded` - superseded
-            * `retired` - retired
-            * `purged` - purged
-            * `rejected` - rejected
-            * `quarantined` - quarantined
+        state (str):
         size_bytes (int):
         sample_count (int):
         window_start (datetime.datetime | None):
@@ -44,7 +33,7 @@ class ComparedVersion:
 
     version_id: str
     number: int
-    state: SpeculatorVersionStateEnum
+    state: str
     size_bytes: int
     sample_count: int
     window_start: datetime.datetime | None
@@ -59,7 +48,7 @@ class ComparedVersion:
 
         number = self.number
 
-        state = self.state.value
+        state = self.state
 
         size_bytes = self.size_bytes
 
@@ -113,7 +102,7 @@ class ComparedVersion:
 
         number = d.pop("number")
 
-        state = SpeculatorVersionStateEnum(d.pop("state"))
+        state = d.pop("state")
 
         size_bytes = d.pop("size_bytes")
 

@@ -42,6 +42,7 @@ class TrainingRun:
         phase (str):
         progress (float):
         loss (float | None):
+        training_milliseconds (int): Of the training process, over all attempts: metered.
         heartbeat_at (datetime.datetime | None):
         cancel_requested_at (datetime.datetime | None):
         inputs (Any): The frozen input: segments to learn from and held out.
@@ -67,6 +68,7 @@ class TrainingRun:
     phase: str
     progress: float
     loss: float | None
+    training_milliseconds: int
     heartbeat_at: datetime.datetime | None
     cancel_requested_at: datetime.datetime | None
     inputs: Any
@@ -105,6 +107,8 @@ class TrainingRun:
 
         loss: float | None
         loss = self.loss
+
+        training_milliseconds = self.training_milliseconds
 
         heartbeat_at: None | str
         if isinstance(self.heartbeat_at, datetime.datetime):
@@ -162,6 +166,7 @@ class TrainingRun:
                 "phase": phase,
                 "progress": progress,
                 "loss": loss,
+                "training_milliseconds": training_milliseconds,
                 "heartbeat_at": heartbeat_at,
                 "cancel_requested_at": cancel_requested_at,
                 "inputs": inputs,
@@ -211,6 +216,8 @@ class TrainingRun:
             return cast(float | None, data)
 
         loss = _parse_loss(d.pop("loss"))
+
+        training_milliseconds = d.pop("training_milliseconds")
 
         def _parse_heartbeat_at(data: object) -> datetime.datetime | None:
             if data is None:
@@ -309,6 +316,7 @@ class TrainingRun:
             phase=phase,
             progress=progress,
             loss=loss,
+            training_milliseconds=training_milliseconds,
             heartbeat_at=heartbeat_at,
             cancel_requested_at=cancel_requested_at,
             inputs=inputs,

@@ -13,6 +13,7 @@ from ..models.speculator import Speculator
 from ..models.speculator_page import SpeculatorPage
 from ..models.speculator_policy import SpeculatorPolicy
 from ..models.speculator_policy_body_request import SpeculatorPolicyBodyRequest
+from ..models.training_estimate import TrainingEstimate
 from ..transport import Transport
 from ..types import UNSET, Unset
 
@@ -290,5 +291,23 @@ class SpeculatorsOperations(Transport):
             **_kwargs,
         )
         response_200 = Speculator.from_dict(response.json())
+
+        return response_200
+
+    def estimate_training(
+        self,
+        speculator_id: str,
+    ) -> TrainingEstimate:
+        """What a training run would read, take and cost, before it is started."""
+
+        _kwargs: dict[str, Any] = {}
+        response = self.send(
+            "GET",
+            "/api/v1/speculators/{speculator_id}/training-estimate".format(
+                speculator_id=quote(str(speculator_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = TrainingEstimate.from_dict(response.json())
 
         return response_200

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from ..models.list_training_runs_state import ListTrainingRunsState
 from ..models.training_run import TrainingRun
 from ..models.training_run_create_request import TrainingRunCreateRequest
+from ..models.training_run_detail import TrainingRunDetail
 from ..models.training_run_event import TrainingRunEvent
 from ..models.training_run_event_page import TrainingRunEventPage
 from ..models.training_run_page import TrainingRunPage
@@ -88,7 +89,8 @@ class TrainingRunsOperations(Transport):
         validate_only: bool | Unset = False,
         idempotency_key: str | Unset = UNSET,
     ) -> TrainingRun:
-        """Learn now, without waiting for more traffic. The gate decides as always."""
+        """Learn now, without waiting for more traffic. The gate decides as always. Projects take turns on the workers; a
+        project that used up its share of 24 hours is refused (`training_quota`)."""
         headers: dict[str, Any] = {}
         if not isinstance(idempotency_key, Unset):
             headers["Idempotency-Key"] = idempotency_key
@@ -122,8 +124,8 @@ class TrainingRunsOperations(Transport):
     def read_training_run(
         self,
         run_id: str,
-    ) -> TrainingRun:
-        """Read training run"""
+    ) -> TrainingRunDetail:
+        """With the loss as it falls: at most 120 points, spread over the whole run."""
 
         _kwargs: dict[str, Any] = {}
         response = self.send(
@@ -133,7 +135,7 @@ class TrainingRunsOperations(Transport):
             ),
             **_kwargs,
         )
-        response_200 = TrainingRun.from_dict(response.json())
+        response_200 = TrainingRunDetail.from_dict(response.json())
 
         return response_200
 
