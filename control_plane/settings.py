@@ -90,7 +90,6 @@ SLIPSTREAM_KEY_PEPPER_ID = os.environ.get("SLIPSTREAM_KEY_PEPPER_ID", "1")
 # Base64 of a raw Ed25519 private key (32 bytes): signs speculator manifests.
 SLIPSTREAM_SIGNING_KEY = _required("SLIPSTREAM_SIGNING_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 SLIPSTREAM_SIGNING_KEY_ID = os.environ.get("SLIPSTREAM_SIGNING_KEY_ID", "1")
-SLIPSTREAM_NODE_TOKEN = _required("SLIPSTREAM_NODE_TOKEN", "insecure-debug-node-token")
 
 # ----------------------------------------------------------------------------------------------------------- services
 

@@ -51,6 +51,10 @@ class NodeConfig:
     max_waiting: int = 256
     request_timeout_seconds: float = 600.0
     grace_seconds: float = 10.0
+    # fleet
+    max_projects: int = 1000
+    adaptive_mib: int = 256
+    credential_seconds: float = 86_400.0
     # sync
     snapshot_interval_seconds: float = 2.0
     status_interval_seconds: float = 5.0
@@ -61,10 +65,21 @@ class NodeConfig:
     traffic_cap_bytes: int = 256 << 20
     # secrets and keys
     node_token: str = field(default="", repr=False)
+    node_token_file: Path | None = None  # read when the node registers; wins over `node_token`
+    metrics_token: str = field(default="", repr=False)  # "": only peers on this machine see the metrics
     key_pepper: str = field(default="", repr=False)
     key_pepper_id: str = "1"
     signing_public_keys: Mapping[str, str] = field(default_factory=dict)  # key id -> base64 Ed25519 public key
     object_store: ObjectStoreConfig | None = None
+
+    def registration_token(self) -> str:
+        """The token as it is now; empty if there is none."""
+        if self.node_token_file is None:
+            return self.node_token
+        try:
+            return self.node_token_file.read_text().strip()
+        except OSError:
+            return ""
 
     @property
     def address(self) -> str:
@@ -91,12 +106,26 @@ _FLAGS: tuple[tuple[str, type, str], ...] = (
     ("max_waiting", int, "requests that may wait for the engine"),
     ("request_timeout_seconds", float, "a request that takes longer ends as a timeout"),
     ("grace_seconds", float, "time that running requests get at shutdown"),
+    ("max_projects", int, "projects that this node takes"),
+    ("adaptive_mib", int, "memory for projects' own speculator versions; the least used ones wait outside"),
+    ("credential_seconds", float, "age at which the node changes its credential"),
     ("snapshot_interval_seconds", float, "how often the snapshot is polled"),
     ("status_interval_seconds", float, "how often the status is reported"),
     ("usage_interval_seconds", float, "how often usage is sent"),
     ("traffic_roll_seconds", float, "age at which a traffic segment is closed"),
     ("traffic_roll_bytes", int, "size at which a traffic segment is closed"),
     ("traffic_cap_bytes", int, "disk that unsent traffic may take"),
+)
+
+
+_POSITIVE = (
+    "num_slots",
+    "max_context",
+    "max_body_bytes",
+    "max_waiting",
+    "request_timeout_seconds",
+    "max_projects",
+    "credential_seconds",
 )
 
 
@@ -120,6 +149,9 @@ def read_config(argv: Sequence[str], env: Mapping[str, str]) -> NodeConfig:
             raise ConfigError(f"--{name.replace('_', '-')} (or SLIPSTREAM_{name.upper()}) is required")
     values.setdefault("model_name", Path(str(values["model"])).name)
     values["node_token"] = env.get("SLIPSTREAM_NODE_TOKEN", "")
+    values["metrics_token"] = env.get("SLIPSTREAM_METRICS_TOKEN", "")
+    if path := env.get("SLIPSTREAM_NODE_TOKEN_FILE"):
+        values["node_token_file"] = Path(path)
     values["key_pepper"] = env.get("SLIPSTREAM_KEY_PEPPER", "")
     values["key_pepper_id"] = env.get("SLIPSTREAM_KEY_PEPPER_ID", "1")
     values["signing_public_keys"] = _public_keys(env.get("SLIPSTREAM_SIGNING_PUBLIC_KEYS", ""))
@@ -129,7 +161,14 @@ def read_config(argv: Sequence[str], env: Mapping[str, str]) -> NodeConfig:
         raise ConfigError("SLIPSTREAM_KEY_PEPPER is required: without it no API key can be checked")
     if config.control_plane is None and config.snapshot is None:
         raise ConfigError("--control-plane or --snapshot is required: a node serves what a snapshot tells it to")
-    for name in ("num_slots", "max_context", "max_body_bytes", "max_waiting", "request_timeout_seconds"):
+    for name in (
+        "num_slots",
+        "max_context",
+        "max_body_bytes",
+        "max_waiting",
+        "request_timeout_seconds",
+        "max_projects",
+    ):
         if getattr(config, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be positive")
     return config

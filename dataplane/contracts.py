@@ -63,6 +63,8 @@ class ProjectConfig:
     cache_salt: str
     traffic: TrafficPolicy = field(default_factory=TrafficPolicy)
     limits: Limits = field(default_factory=Limits)
+    # The project is moving to other nodes: this one still serves it, and sends now what it has collected.
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Snapshot:
     projects: tuple[ProjectConfig, ...] = ()
     keys: tuple[KeyDigest, ...] = ()
     endpoints: tuple[EndpointConfig, ...] = ()
+    # The node is to give its projects away: it goes on serving those that are still here, and is not ready for more.
+    draining: bool = False
     version: int = VERSION
 
 
@@ -306,11 +310,14 @@ class SpeculationWindow:
     acceptance: Moments = Moments()  # acceptance length: tokens per step
 
 
+NodeState = Literal["ready", "not_ready", "draining", "drained"]
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     node_id: str
     boot_id: str
-    state: Literal["ready", "not_ready", "draining", "drained"]
+    state: NodeState
     applied_generation: int
     engine: str
     model: str
@@ -322,6 +329,7 @@ class NodeStatus:
     waiting_requests: int = 0
     usage_spooled: int = 0
     traffic_dropped: int = 0
+    admits: bool = True  # whether a request that comes now is taken
     version: int = VERSION
 
 

@@ -4,6 +4,7 @@ event loop      HTTP, admission, streaming          (never waits for any of the 
 engine          its own thread
 snapshot        every 2 s    GET snapshot -> artifacts -> drafters
 status          every 5 s    heartbeat with speculation windows
+credential      every minute a fresh one when it is old
 usage           every 1 s    spool -> control plane
 traffic         queue -> segments on disk
 upload          every 2 s    segments -> bucket
@@ -26,7 +27,8 @@ from pathlib import Path
 import uvicorn
 
 from dataplane.config import ConfigError, NodeConfig
-from dataplane.contracts import NodeStatus, TrafficRecord
+from dataplane.contracts import NodeState, NodeStatus, TrafficRecord
+from dataplane.engines.base import EngineStats
 from dataplane.object_store import S3Bucket
 from dataplane.server.admission import Pepper, RateLimiter
 from dataplane.server.app import create_app
@@ -35,11 +37,12 @@ from dataplane.server.ledger import Ledger
 from dataplane.server.metrics import Metrics
 from dataplane.server.serving import ServerLimits, Serving
 from dataplane.stamps import timestamp
-from dataplane.sync.agent import Agent, IdentityStore
+from dataplane.sync.agent import Agent
 from dataplane.sync.artifacts import ArtifactRules, ArtifactStore
 from dataplane.sync.control_plane import ControlPlane, NodeIdentity, Registration
+from dataplane.sync.identity import IdentityStore
 from dataplane.sync.loop import start_thread
-from dataplane.sync.snapshot import SnapshotStore
+from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore
 from dataplane.sync.status import SpeculationWindows
 from dataplane.traffic.record import looks_sensitive
 from dataplane.traffic.segments import TrafficSegments
@@ -73,20 +76,28 @@ class Node:
         self._identity: IdentityStore | None = None
         if self._control_plane is not None:
             registration = Registration(
-                registration_token=config.node_token,
                 boot_id=self._boot_id,
                 name=config.node_name,
                 engine=config.engine,
                 model=config.model_name,
                 model_sha256=self._model_sha256,
                 address=config.address,
+                max_projects=config.max_projects,
+                adaptive_bytes=config.adaptive_mib << 20,
             )
-            self._identity = IdentityStore(state / "identity.json", self._control_plane, registration)
+            self._identity = IdentityStore(
+                state / "identity.json",
+                self._control_plane,
+                registration,
+                token=config.registration_token,
+                rotate_seconds=config.credential_seconds,
+            )
         self._segments = TrafficSegments(
             state / "traffic",
             node_id=lambda: self._node_id,
             boot_id=self._boot_id,
             is_sensitive=self._is_sensitive,
+            is_leaving=self._is_leaving,
             roll_seconds=config.traffic_roll_seconds,
             roll_bytes=config.traffic_roll_bytes,
             cap_bytes=config.traffic_cap_bytes,
@@ -107,6 +118,7 @@ class Node:
                 max_body_bytes=config.max_body_bytes,
                 max_waiting=config.max_waiting,
                 request_timeout_seconds=config.request_timeout_seconds,
+                metrics_token=config.metrics_token,
             ),
         )
         self._agent = self._make_agent(state)
@@ -164,6 +176,7 @@ class Node:
             artifacts=ArtifactStore(state / "artifacts", self._bucket, rules),
             refresh=self._loaded.refresh,
             forget=self._forget,
+            fence=self._fence,
             windows=self._windows,
             last_good=state / "artifacts" / "last_good.json",
         )
@@ -175,10 +188,12 @@ class Node:
         self._threads.append(writer)
         if (agent := self._agent) is None:
             return
+        assert self._identity is not None, "an agent has an identity"
         actions: list[tuple[str, Callable[[], object], float]] = [
             ("snapshot", agent.follow, config.snapshot_interval_seconds),
             ("status", lambda: agent.report(self._status), config.status_interval_seconds),
             ("usage", self._send_usage, config.usage_interval_seconds),
+            ("credential", self._identity.rotate, min(60.0, config.credential_seconds)),
         ]
         if (bucket := self._bucket) is not None:
             actions.append(("upload", lambda: send_traffic(self._segments, bucket, consents=self._consents), 2.0))
@@ -235,11 +250,10 @@ class Node:
     def _status(self, identity: NodeIdentity) -> NodeStatus:
         current = self._snapshots.current
         gauges = self._loaded.engine.stats()
-        state = "drained" if self._stop.is_set() else "draining" if self._serving.is_draining else "ready"
         return NodeStatus(
             node_id=identity.node_id,
             boot_id=self._boot_id,
-            state=state if current is not None else "not_ready",  # type: ignore[arg-type]
+            state=self._state(current, gauges),
             applied_generation=current.generation if current is not None else 0,
             engine=self._config.engine,
             model=self._config.model_name,
@@ -249,10 +263,35 @@ class Node:
             waiting_requests=gauges.waiting,
             usage_spooled=self._spool.size(),
             traffic_dropped=self._segments.num_dropped,
+            admits=not self._serving.is_draining,
         )
+
+    def _state(self, current: AppliedSnapshot | None, gauges: EngineStats) -> NodeState:
+        """drained: nothing is placed here any more, nothing runs, and everything that happened here was sent."""
+        if self._stop.is_set():
+            return "drained"
+        if current is None:
+            return "not_ready"
+        if self._serving.is_draining:
+            return "draining"
+        if not current.snapshot.draining:
+            return "ready"
+        is_empty = not current.projects and not gauges.running and not gauges.waiting and not self._serving.num_running
+        is_sent = not self._spool.size() and not self._segments.num_unsent
+        return "drained" if is_empty and is_sent else "draining"
+
+    def _fence(self, is_fenced: bool) -> None:
+        if is_fenced != self._serving.is_fenced:
+            log.warning("fenced: this node may not serve" if is_fenced else "not fenced any more")
+        self._serving.is_fenced = is_fenced
 
     def _is_sensitive(self, record: TrafficRecord) -> bool:
         return looks_sensitive(self._loaded.codec.decode([*record.prompt_tokens, *record.output_tokens]))
+
+    def _is_leaving(self, project_id: str) -> bool:
+        current = self._snapshots.current
+        project = current.projects.get(project_id) if current is not None else None
+        return project is not None and project.leaving
 
     def _consents(self, project_id: str) -> bool:
         """As far as this node knows; a crash may have kept `_forget` from being done."""

@@ -40,7 +40,6 @@ os.environ.update(
     SLIPSTREAM_KEY_PEPPER_ID="test",
     SLIPSTREAM_SIGNING_KEY="AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",  # Ed25519 seed 00 01 .. 1f, base64
     SLIPSTREAM_SIGNING_KEY_ID="test",
-    SLIPSTREAM_NODE_TOKEN="a registration token for tests only",
     SLIPSTREAM_EMAIL_URL="file:///unused",  # pytest-django keeps mails in memory
     SLIPSTREAM_PUBLIC_INFERENCE_URL="http://127.0.0.1:9",
     SLIPSTREAM_LOG_LEVEL="WARNING",

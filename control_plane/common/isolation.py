@@ -40,6 +40,17 @@ def narrowed(organization_ids: Iterable[str]) -> Iterator[None]:
         restore(before)
 
 
+@contextmanager
+def widened() -> Iterator[None]:
+    """For operators of the service, who look at the fleet across tenants; check that the caller is one before."""
+    before = _exchange(EVERYTHING)
+    try:
+        yield
+    finally:
+        if not connection.needs_rollback:
+            _exchange(before)
+
+
 def include(organization_id: str) -> None:
     """Let the transaction also see one more organization: the one that it is about to create."""
     added = str(decode("org", organization_id))

@@ -31,6 +31,11 @@ class Node(Stateful):
     id = TypedIdField("node", primary_key=True)
     name = models.CharField(max_length=120, unique=True)
     credential_digest = models.CharField(max_length=64)
+    credential_issued_at = models.DateTimeField(default=timezone.now)
+    # After a rotation, the credential before works for a while: the node may not have kept the new one.
+    previous_credential_digest = models.CharField(max_length=64, blank=True, default="")
+    previous_credential_until = models.DateTimeField(null=True, blank=True)
+    credential_revoked_at = models.DateTimeField(null=True, blank=True)
     boot_id = models.CharField(max_length=64)
     engine = models.CharField(max_length=32)
     model = models.CharField(max_length=120)  # catalogue id: the serving group
@@ -81,3 +86,44 @@ class Node(Stateful):
 
 class NodeEvent(StateEvent):
     subject = models.ForeignKey(Node, models.CASCADE, related_name="events")
+
+
+class NodeToken(models.Model):
+    """Lets one node register, once. Stored is an HMAC of it; operators see the text when they make it."""
+
+    id = TypedIdField("ntk", primary_key=True)
+    public_id = models.CharField(max_length=12, unique=True)
+    digest = models.CharField(max_length=64)
+    node_name = models.CharField(max_length=120, blank=True, default="")  # empty: any
+    model = models.CharField(max_length=120, blank=True, default="")  # empty: any
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=64)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(used_by=None) | Q(used_at__isnull=False), name="node_token_used"),
+        ]
+
+    @property
+    def state(self) -> str:
+        if self.used_at is not None:
+            return "used"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at <= timezone.now() else "open"
+
+
+class OperatorEvent(models.Model):
+    """What operators did to the fleet. A trigger refuses UPDATE and DELETE."""
+
+    id = TypedIdField("opv", primary_key=True)
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.CharField(max_length=64)
+    action = models.CharField(max_length=64)
+    target = models.CharField(max_length=64)
+    changes = models.JSONField(default=dict)
+    request_id = models.CharField(max_length=40, blank=True, default="")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.urls import path
-from rest_framework import exceptions, serializers
+from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,10 +15,12 @@ from rest_framework.views import APIView
 from control_plane.billing.ingestion import ingest
 from control_plane.common.errors import Invalid
 from control_plane.common.parsing import read_body
-from control_plane.fleet import services, snapshot
+from control_plane.fleet import registration, services, snapshot
 from control_plane.fleet.authentication import NodeAuthentication, NodePrincipal
 from control_plane.fleet.models import Node
 from dataplane import contracts
+
+_URL_SAFE = re.compile(r"[0-9A-Za-z_-]+")
 
 
 class NodeView(APIView):
@@ -34,6 +37,23 @@ class NodeView(APIView):
         return self.caller.node
 
 
+class CredentialField(serializers.CharField):
+    """A secret that the node drew: at least 32 bytes, URL-safe."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_length=43, max_length=200, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not _URL_SAFE.fullmatch(text):
+            raise serializers.ValidationError("Only letters, digits, - and _.")
+        return text
+
+
+class Rotation(serializers.Serializer[Any]):
+    credential = CredentialField()
+
+
 class Registration(serializers.Serializer[Any]):
     registration_token = serializers.CharField(max_length=500)
     boot_id = serializers.CharField(max_length=64)
@@ -42,20 +62,29 @@ class Registration(serializers.Serializer[Any]):
     model = serializers.CharField(max_length=120)
     model_sha256 = serializers.CharField(max_length=64, allow_blank=True, default="")
     address = serializers.CharField(max_length=255, allow_blank=True, default="")
+    credential = CredentialField(allow_blank=True, default="")
+    max_projects = serializers.IntegerField(min_value=1, max_value=100_000, required=False)
+    adaptive_bytes = serializers.IntegerField(min_value=0, max_value=1 << 50, required=False)
 
 
 class Register(APIView):
-    """Exchange the registration token for the node's own credential."""
+    """Use up a registration token; from then on the node proves itself with its credential. Safe to repeat."""
 
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
 
     def post(self, request: Request) -> Response:
         body = read_body(Registration, request)
-        if not services.may_register(body.pop("registration_token")):
-            raise exceptions.PermissionDenied("The registration token is wrong.")
-        node, credential = services.register(**body)
+        node, credential = registration.register(body.pop("registration_token"), **body)
         return Response({"node_id": node.id, "credential": credential}, status=201)
+
+
+class Credential(NodeView):
+    """The node changes its credential to one that it drew and has kept."""
+
+    def post(self, request: Request, node_id: str) -> Response:
+        registration.rotate_credential(self.node, read_body(Rotation, request)["credential"])
+        return Response({"overlap_seconds": int(registration.OVERLAP.total_seconds())})
 
 
 class Snapshot(NodeView):
@@ -90,6 +119,7 @@ class Status(NodeView):
 
 urlpatterns = [
     path("register", Register.as_view()),
+    path("<str:node_id>/credential", Credential.as_view()),
     path("<str:node_id>/snapshot", Snapshot.as_view()),
     path("<str:node_id>/usage", Usage.as_view()),
     path("<str:node_id>/status", Status.as_view()),

@@ -35,8 +35,8 @@ class Changes:
     """What one round decided. `is_whole`: every project was looked at."""
 
     add: list[Pair] = field(default_factory=list)
-    leave: list[int] = field(default_factory=list)  # placement ids that routes must not name any more
-    stay: list[int] = field(default_factory=list)  # that were leaving and are wanted again
+    leave: list[Placement] = field(default_factory=list)  # that routes must not name any more
+    stay: list[Placement] = field(default_factory=list)  # that were leaving and are wanted again
     withdraw: list[Pair] = field(default_factory=list)
     is_whole: bool = True
 
@@ -73,10 +73,11 @@ def place(model: str) -> Changes:
     nodes = {node.id: node for node in Node.objects.filter(model=model)}
     rows = list(Placement.objects.filter(node__in=nodes))
     changes = decide(nodes, rows, wanted_replicas(model).get(model, {}))
-    for ids, since in ((changes.leave, timezone.now()), (changes.stay, None)):
-        Placement.objects.unscoped().filter(pk__in=ids).update(leaving_since=since)
-    if changes.add or changes.withdraw:
-        move(add=changes.add, withdraw=changes.withdraw)
+    for kept, since in ((changes.leave, timezone.now()), (changes.stay, None)):
+        Placement.objects.unscoped().filter(pk__in=[row.pk for row in kept]).update(leaving_since=since)
+    if changes:
+        touched = {row.node_id for row in (*changes.leave, *changes.stay)}
+        move(add=changes.add, withdraw=changes.withdraw, touch=touched)
     if changes.is_whole:
         for node in nodes.values():
             if node.accepts != node.is_offered:
@@ -122,11 +123,11 @@ def decide(nodes: dict[str, Node], rows: list[Placement], wanted: dict[str, int]
             changes.add.append((project_id, node_id))
         for node_id, row in here.items():
             if node_id not in planned.leave:
-                changes.stay += [row.id] if row.leaving_since else []
+                changes.stay += [row] if row.leaving_since else []
             elif not replicas or nodes[node_id].state == "lost":  # no route names it
                 changes.withdraw.append((project_id, node_id))
             elif row.leaving_since is None:
-                changes.leave.append(row.id)
+                changes.leave.append(row)
             elif row.leaving_since <= routed_until:
                 changes.withdraw.append((project_id, node_id))
         num_moved += len(changes) > before

@@ -1,72 +1,25 @@
-"""What nodes tell us: registration and heartbeats."""
+"""What nodes tell us in their heartbeats."""
 
 from __future__ import annotations
 
-import hmac
 import logging
-import secrets
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from control_plane.common.errors import Conflict, Invalid
 from control_plane.common.ids import InvalidId, decode
 from control_plane.common.moments import read_moment
-from control_plane.common.states import can_move, record_event, transition
+from control_plane.common.states import record_event, transition
 from control_plane.endpoints.models import ARMS, Endpoint, SpeculationWindow
 from control_plane.fleet import placement
 from control_plane.fleet.models import Node
 from control_plane.fleet.reconciler import reconcile
-from control_plane.tenants import key_format
-from control_plane.tenants.models import NodeSnapshot
 from dataplane import contracts
 
 logger = logging.getLogger(__name__)
 
 _COUNTS = ("applied_generation", "running_requests", "waiting_requests", "usage_spooled", "traffic_dropped")
-
-
-def credential_digest(credential: str) -> str:
-    return key_format.digest(credential, settings.SLIPSTREAM_KEY_PEPPER)
-
-
-def may_register(token: str) -> bool:
-    return hmac.compare_digest(token.encode(), settings.SLIPSTREAM_NODE_TOKEN.encode())
-
-
-@transaction.atomic
-def register(
-    *, name: str, boot_id: str, engine: str, model: str, model_sha256: str = "", address: str = ""
-) -> tuple[Node, str]:
-    """The node of this name, new or not, with a fresh credential; an earlier credential ends."""
-    credential = secrets.token_urlsafe(32)
-    values = {
-        "boot_id": boot_id,
-        "engine": engine,
-        "model": model,
-        "model_sha256": model_sha256,
-        "address": address,
-        "credential_digest": credential_digest(credential),
-        "applied_generation": 0,
-        "last_seen_at": timezone.now(),
-        "loaded": [],
-    }
-    placement.lock(model)
-    node, created = Node.objects.select_for_update().get_or_create(
-        name=name, defaults={**values, "state": "registering"}
-    )
-    if created:
-        record_event(node, before="", code="registered")
-    else:
-        for field, value in values.items():
-            setattr(node, field, value)
-        node.save(update_fields=list(values))
-        if can_move(node, "registering"):
-            transition(node, "registering", code="registered_again", message=f"boot {boot_id}")
-    NodeSnapshot.objects.get_or_create(pk=node.pk)
-    placement.place(model)
-    return node, credential
 
 
 @transaction.atomic
@@ -89,9 +42,11 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
     node.waiting_requests = status.waiting_requests
     node.usage_spooled = status.usage_spooled
     node.traffic_dropped = status.traffic_dropped
+    node.admits = status.admits
     node.save()
-    if node.state != status.state:
-        transition(node, status.state, code="reported")
+    state = _observed(status, node.desired)
+    if node.state != state:
+        transition(node, state, code="reported")
     store_windows(node.id, status.windows)
     _announce(node, refused)
     if node.model != model:
@@ -107,6 +62,13 @@ def _check(status: contracts.NodeStatus) -> None:
     for name in _COUNTS:
         if not 0 <= getattr(status, name) < 2**31:
             raise Invalid(f"{name} is out of range.", pointer=f"/{name}")
+
+
+def _observed(status: contracts.NodeStatus, desired: str) -> str:
+    """The node's state: what it says, seen by what operators want of it."""
+    if status.state == "ready" and desired != "serving":
+        return "cordoned" if desired == "cordoned" else "draining"
+    return status.state
 
 
 def _fence(node: Node, boot_id: str) -> None:

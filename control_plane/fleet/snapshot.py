@@ -24,7 +24,8 @@ def build(node: Node) -> contracts.Snapshot:
     """
     rows = NodeSnapshot.objects.select_for_update(no_key=True).filter(pk=node.pk)
     generation = rows.values_list("generation", flat=True).first() or 0
-    placed = dict(Placement.objects.filter(node=node.pk).values_list("project_id", "is_resident"))
+    desired = Node.objects.values_list("desired", flat=True).get(pk=node.pk)
+    placed = {row.project_id: row for row in Placement.objects.filter(node=node.pk)}
     endpoints = list(
         Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted").order_by("id")
     )
@@ -36,8 +37,9 @@ def build(node: Node) -> contracts.Snapshot:
         node_id=node.id,
         generation=generation,
         issued_at=_rfc3339(timezone.now()),
+        draining=desired == "drained",
         projects=tuple(
-            _project(project, policies.get(project.id, contracts.TrafficPolicy()))
+            _project(project, policies.get(project.id, contracts.TrafficPolicy()), placed[project.id])
             for project in Project.objects.unscoped().filter(id__in=project_ids).order_by("id")
         ),
         keys=_keys(project_ids),
@@ -52,7 +54,9 @@ def build(node: Node) -> contracts.Snapshot:
                 max_lookahead=endpoint.max_lookahead,
                 holdout_rate=endpoint.holdout_rate,
                 speculator=(
-                    versions.get((endpoint.project_id, endpoint.model_id)) if placed[endpoint.project_id] else None
+                    versions.get((endpoint.project_id, endpoint.model_id))
+                    if placed[endpoint.project_id].is_resident
+                    else None
                 ),
                 enabled=endpoint.desired_state == "running",
             )
@@ -61,12 +65,13 @@ def build(node: Node) -> contracts.Snapshot:
     )
 
 
-def _project(project: Project, policy: contracts.TrafficPolicy) -> contracts.ProjectConfig:
+def _project(project: Project, policy: contracts.TrafficPolicy, placement: Placement) -> contracts.ProjectConfig:
     return contracts.ProjectConfig(
         project_id=project.id,
         organization_id=project.organization_id,
         cache_salt=project.cache_salt,
         traffic=policy,
+        leaving=placement.leaving_since is not None,
         limits=contracts.Limits(
             requests_per_minute=project.requests_per_minute,
             tokens_per_minute=project.tokens_per_minute,

@@ -1,4 +1,5 @@
-"""Keys as clients hold them: `sls_<environment>_<12 id>_<32 secret><6 CRC32>`, in base 62; `slm_<12 id>_…` manages.
+"""Keys as clients hold them: `sls_<environment>_<12 id>_<32 secret><6 CRC32>`, in base 62; `slm_<12 id>_…` manages,
+`sln_<12 id>_…` lets a node register.
 
 The checksum finds typing errors and lets secret scanners recognise a key without asking anybody. What is stored is
 HMAC-SHA256 of the whole key under a pepper that the database does not hold.
@@ -15,7 +16,7 @@ import zlib
 from dataclasses import dataclass, field
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_PATTERN = re.compile(r"(sls_(?:live|test)|slm)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
+_PATTERN = re.compile(r"(sls_(?:live|test)|slm|sln)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class NewKey:
 
 
 def mint(kind: str, pepper: str) -> NewKey:
-    """kind: `sls_live`, `sls_test` or `slm`."""
+    """kind: `sls_live`, `sls_test`, `slm` or `sln`."""
     public_id = _random(12)
     body = f"{kind}_{public_id}_{_random(32)}"
     text = body + _checksum(body)

@@ -34,8 +34,11 @@ def bump_generation(*project_ids: str) -> int:
     return _advance(set(held_by), project_ids)
 
 
-def move(*, add: Iterable[Pair] = (), withdraw: Iterable[Pair] = ()) -> int:
-    """Place and withdraw projects; only the nodes concerned get a new generation, which is returned."""
+def move(*, add: Iterable[Pair] = (), withdraw: Iterable[Pair] = (), touch: Iterable[str] = ()) -> int:
+    """Place and withdraw projects; only the nodes concerned get a new generation, which is returned.
+
+    touch: nodes that must know of something else, about projects that they keep.
+    """
     add, withdraw = list(add), list(withdraw)
     projects = _lock_projects({project for project, _ in (*add, *withdraw)})
     add = [pair for pair in add if pair[0] in projects]  # one that was deleted meanwhile needs no node
@@ -43,7 +46,7 @@ def move(*, add: Iterable[Pair] = (), withdraw: Iterable[Pair] = ()) -> int:
     for project_id, node_id in withdraw:
         gone |= Q(project=project_id, node=node_id)
     Placement.objects.unscoped().filter(gone).delete()
-    generation = _advance({node for _, node in (*add, *withdraw)}, ())
+    generation = _advance({*touch, *(node for _, node in (*add, *withdraw))}, ())
     Placement.objects.bulk_create(
         [
             Placement(organization_id=projects[project], project_id=project, node_id=node, generation=generation)
@@ -52,11 +55,6 @@ def move(*, add: Iterable[Pair] = (), withdraw: Iterable[Pair] = ()) -> int:
         ignore_conflicts=True,
     )
     return generation
-
-
-def touch_nodes(node_ids: Iterable[str]) -> int:
-    """What these nodes should run has changed for another reason than a project's change."""
-    return _advance(set(node_ids), ())
 
 
 def generation_of(project_id: str) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from dataplane.contracts import EndpointConfig
 from dataplane.engines.base import GenerationRequest
-from dataplane.errors import BodyTooLarge, InvalidRequest, Unavailable
+from dataplane.errors import AuthenticationFailed, BodyTooLarge, InvalidRequest, Unavailable
 from dataplane.server.admission import (
     Caller,
     authenticate,
@@ -87,14 +89,15 @@ async def readyz(request: Request) -> Response:
     """Ready: the model is loaded (or there would be no server) and a snapshot is in force."""
     serving = _serving(request)
     current = serving.snapshots.current
-    if serving.is_draining or current is None:
-        status = "draining" if serving.is_draining else "no snapshot has been applied"
-        return JSONResponse({"status": status}, status_code=503)
+    if serving.unready_because or current is None:
+        return JSONResponse({"status": serving.unready_because}, status_code=503)
     return JSONResponse({"status": "ready", "generation": current.generation})
 
 
 async def metrics(request: Request) -> Response:
+    """For whoever has the token; without one, for this machine: it names projects and how much they ask."""
     serving = _serving(request)
+    _check_metrics_access(request, serving.limits.metrics_token)
     ledger = serving.ledger
     ledger.metrics.set_engine(serving.engine.stats())
     ledger.metrics.usage_spooled.set(ledger.spool.size())
@@ -103,6 +106,19 @@ async def metrics(request: Request) -> Response:
     if serving.snapshots.current is not None:
         ledger.metrics.generation.set(serving.snapshots.current.generation)
     return Response(ledger.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def _check_metrics_access(request: Request, token: str) -> None:
+    """Raises AuthenticationFailed."""
+    if token:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise AuthenticationFailed("The metrics need their token.")
+        return
+    # A request that a proxy has passed on comes from somewhere else, wherever the proxy is.
+    is_forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+    if is_forwarded or request.client is None or not ip_address(request.client.host).is_loopback:
+        raise AuthenticationFailed("The metrics are for this machine; set SLIPSTREAM_METRICS_TOKEN for others.")
 
 
 # ---------------------------------------------------------------------------------------------------- one completion

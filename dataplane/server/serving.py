@@ -21,11 +21,12 @@ class ServerLimits:
     max_body_bytes: int = 1 << 20
     max_waiting: int = 256
     request_timeout_seconds: float = 600.0
+    metrics_token: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)
 class Serving:
-    """A node that serves. `is_draining` closes admission; the rest never changes."""
+    """A node that serves. `is_draining` (it shuts down) and `is_fenced` (it may not serve) close admission."""
 
     engine: Engine
     codec: Codec
@@ -35,16 +36,32 @@ class Serving:
     ledger: Ledger
     limits: ServerLimits
     is_draining: bool = False
+    is_fenced: bool = False
     is_engine_alive: Callable[[], bool] = lambda: True
     _running: set[Generation] = field(default_factory=set)
 
     def snapshot(self) -> AppliedSnapshot:
-        """The snapshot in force. Raises Unavailable while there is none or the node is draining."""
+        """The snapshot in force. Raises Unavailable while there is none, or the node shuts down or may not serve."""
         snapshot = self.snapshots.current
-        if snapshot is None or self.is_draining:
-            reason = "is shutting down" if self.is_draining else "has no configuration yet"
+        if self.is_draining or self.is_fenced:
+            reason = "is shutting down" if self.is_draining else "is out of service"
             raise Unavailable(f"This node {reason}.", retry_after=2.0)
+        if snapshot is None:
+            raise Unavailable("This node has no configuration yet.", retry_after=2.0)
         return snapshot
+
+    @property
+    def unready_because(self) -> str:
+        """Why a load balancer should send nothing new here; empty when it should.
+
+        A node that gives its projects away still serves whoever comes, until they are served elsewhere.
+        """
+        current = self.snapshots.current
+        if self.is_fenced:
+            return "fenced"
+        if self.is_draining or (current is not None and current.snapshot.draining):
+            return "draining"
+        return "no snapshot has been applied" if current is None else ""
 
     def start(
         self, admitted: Admitted, requests: Sequence[GenerationRequest], *, num_choices: int, stop: Sequence[str]

@@ -1,4 +1,4 @@
-"""The node's agent: keeps its identity, follows the snapshot, loads what it asks for, and reports.
+"""The node's agent: follows the snapshot, loads what it asks for, and reports.
 
 Every method is one action of a loop and safe to repeat; the request path never waits for any of them.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TypeVar
 from dataplane.contracts import EndpointConfig, LoadedVersion, NodeStatus, SpeculatorRef
 from dataplane.object_store import ObjectStoreError
 from dataplane.sync.artifacts import ArtifactRefused, ArtifactStore
-from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity, Registration
+from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity
+from dataplane.sync.identity import IdentityStore
 from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore, write_atomically
 from dataplane.sync.status import SpeculationWindows
 
@@ -39,45 +39,12 @@ class WantedVersion:
 Refresh = Callable[[Mapping[str, WantedVersion]], list[LoadedVersion]]
 
 
-class IdentityStore:
-    """The node's id and credential: got once for the registration token, kept in a file that only the node reads."""
-
-    def __init__(self, path: Path, control_plane: ControlPlane, registration: Registration) -> None:
-        self._path = path
-        self._control_plane = control_plane
-        self._registration = registration
-        self._lock = threading.Lock()
-        self._identity: NodeIdentity | None = None
-        try:
-            data = json.loads(path.read_bytes())
-            self._identity = NodeIdentity(str(data["node_id"]), str(data["credential"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # not registered yet
-
-    @property
-    def known(self) -> NodeIdentity | None:
-        return self._identity
-
-    def get(self) -> NodeIdentity:
-        """The identity, registering first if there is none. Raises ControlPlaneError."""
-        with self._lock:
-            if self._identity is None:
-                identity = self._control_plane.register(self._registration)
-                data = {"node_id": identity.node_id, "credential": identity.credential}
-                write_atomically(self._path, json.dumps(data).encode())
-                self._identity = identity
-                log.info("registered as %s", identity.node_id)
-            return self._identity
-
-    def refused(self, identity: NodeIdentity) -> None:
-        """The control plane doesn't know this identity (any more): register again, if there is a token for it."""
-        with self._lock:
-            if self._identity == identity and self._registration.registration_token:
-                self._identity = None
-
-
 class Agent:
-    """Follows the control plane. `forget` drops what was learned from a project that no longer consents."""
+    """Follows the control plane. `forget` drops what was learned from a project that no longer consents.
+
+    `fence` is told whether this process may still serve: not when another boot has taken over the node, or when an
+    operator has revoked its credential.
+    """
 
     def __init__(
         self,
@@ -88,6 +55,7 @@ class Agent:
         artifacts: ArtifactStore,
         refresh: Refresh,
         forget: Callable[[str], None],
+        fence: Callable[[bool], None],
         windows: SpeculationWindows,
         last_good: Path,
     ) -> None:
@@ -97,6 +65,7 @@ class Agent:
         self._artifacts = artifacts
         self._refresh = refresh
         self._forget = forget
+        self._fence = fence
         self._windows = windows
         self._last_good = last_good
         self._paths: dict[tuple[str, str], Path] = {}  # (endpoint, version) -> verified file
@@ -111,6 +80,8 @@ class Agent:
         try:
             return call(identity)
         except ControlPlaneError as error:
+            if error.code in ("fenced", "credential_revoked"):
+                self._fence(True)
             if error.status in (401, 403):
                 self._identity.refused(identity)
             raise
@@ -201,6 +172,7 @@ class Agent:
         except ControlPlaneError:
             self._windows.restore(windows)
             raise
+        self._fence(False)
 
     def _bring(self, endpoint: EndpointConfig, ref: SpeculatorRef) -> tuple[Path | None, str]:
         key = (endpoint.endpoint_id, ref.speculator_version_id)

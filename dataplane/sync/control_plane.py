@@ -1,7 +1,7 @@
-"""The node's side of the internal API: four calls, all of them safe to repeat.
+"""The node's side of the internal API: five calls, all of them safe to repeat.
 
-POST /internal/v1/nodes/register       {registration_token, boot_id, name, engine, model, model_sha256, address}
-                                       -> {node_id, credential}
+POST /internal/v1/nodes/register       {registration_token, credential, …Registration} -> {node_id, credential}
+POST /internal/v1/nodes/{id}/credential {credential} -> {overlap_seconds}
 GET  /internal/v1/nodes/{id}/snapshot  If-None-Match: "<generation>" -> 200 Snapshot | 304
 POST /internal/v1/nodes/{id}/usage     {events: [SequencedUsage]} -> {acknowledged: {boot_id: seq}}
 POST /internal/v1/nodes/{id}/status    NodeStatus -> 2xx
@@ -23,10 +23,13 @@ _PATH = "/internal/v1/nodes"
 class ControlPlaneError(Exception):
     """A call failed. `permanent`: repeating the same call can't help (a refused credential, a bad answer)."""
 
-    def __init__(self, message: str, *, permanent: bool = False, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, permanent: bool = False, status: int | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,16 @@ class NodeIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    registration_token: str
+    """What a node says of itself. max_projects, adaptive_bytes: its capacity."""
+
     boot_id: str
     name: str
     engine: str
     model: str
     model_sha256: str
     address: str
+    max_projects: int = 1000
+    adaptive_bytes: int = 256 << 20
 
 
 class ControlPlane:
@@ -56,12 +62,18 @@ class ControlPlane:
     def __init__(self, base_url: str, *, timeout_seconds: float = 10.0) -> None:
         self._http = httpx.Client(base_url=base_url.rstrip("/"), timeout=timeout_seconds, trust_env=False)
 
-    def register(self, registration: Registration) -> NodeIdentity:
-        body = self._call("POST", f"{_PATH}/register", None, json=to_dict(registration)).json()
+    def register(self, registration: Registration, *, token: str, credential: str) -> NodeIdentity:
+        """The identity under `credential`, which the node has drawn. Repeating it with the same words is safe."""
+        sent = to_dict(registration) | {"registration_token": token, "credential": credential}
+        body = self._call("POST", f"{_PATH}/register", None, json=sent).json()
         try:
             return NodeIdentity(node_id=str(body["node_id"]), credential=str(body["credential"]))
         except (KeyError, TypeError) as error:
             raise ControlPlaneError(f"registration answered without {error}", permanent=True) from error
+
+    def change_credential(self, identity: NodeIdentity, credential: str) -> None:
+        """From now on `credential` is this node's; the one before works on for the control plane's overlap."""
+        self._call("POST", f"{_PATH}/{identity.node_id}/credential", identity, json={"credential": credential})
 
     def snapshot(self, identity: NodeIdentity, generation: int | None) -> Snapshot | None:
         """The desired state, or None when `generation` is still the newest."""
@@ -108,4 +120,13 @@ class ControlPlane:
             return response
         permanent = 400 <= response.status_code < 500 and response.status_code not in (408, 425, 429)
         message = f"{method} {path}: {response.status_code} {response.text[:200]}"
-        raise ControlPlaneError(message, permanent=permanent, status=response.status_code)
+        raise ControlPlaneError(message, permanent=permanent, status=response.status_code, code=_code(response))
+
+
+def _code(response: httpx.Response) -> str | None:
+    """The problem's code, if the answer is a problem."""
+    try:
+        code = response.json()["code"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return code if isinstance(code, str) else None

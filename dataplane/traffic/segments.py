@@ -71,6 +71,7 @@ class TrafficSegments:
         node_id: Callable[[], str],
         boot_id: str,
         is_sensitive: Callable[[TrafficRecord], bool] = lambda record: False,
+        is_leaving: Callable[[str], bool] = lambda project_id: False,
         roll_seconds: float = 15.0,
         roll_bytes: int = 4 << 20,
         cap_bytes: int = 256 << 20,
@@ -84,6 +85,7 @@ class TrafficSegments:
         self._node_id = node_id
         self._boot_id = boot_id
         self._is_sensitive = is_sensitive
+        self._is_leaving = is_leaving  # the project is moving to other nodes: what is open is closed at once
         self._roll_seconds = roll_seconds
         self._roll_bytes = roll_bytes
         self._cap_bytes = cap_bytes
@@ -100,6 +102,11 @@ class TrafficSegments:
     def num_dropped(self) -> int:
         """Records that were lost to a full queue, the disk cap or a failing disk."""
         return self._dropped
+
+    @property
+    def num_unsent(self) -> int:
+        """Records in the queue and segments on the disk that are still to be sent; 0: everything has gone."""
+        return self._queue.qsize() + len(self._open) + len(list(self._ready.glob("*.json")))
 
     def record(self, record: TrafficRecord) -> None:
         """Hand over one record; never blocks."""
@@ -154,7 +161,8 @@ class TrafficSegments:
                 self._withdrawn.popleft()
             now = self._clock()
             for segment in list(self._open.values()):
-                if segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds:
+                is_due = segment.num_bytes >= self._roll_bytes or now - segment.opened_at >= self._roll_seconds
+                if is_due or self._is_leaving(segment.project_id):
                     self._close(self._open.pop(segment.project_id))
         except OSError:
             self._drop(sum(len(segment.lines) for segment in self._open.values()))

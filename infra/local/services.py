@@ -1,6 +1,6 @@
 """The processes of the local service: what each runs, with which settings, and when it is ready.
 
-postgres ---- migrate ---- demo          node (loads its model meanwhile)
+postgres ---- migrate ---- demo, node-token   node (loads its model meanwhile)
    |             |
   web     worker trainer beat ---- valkey, s3
 """
@@ -29,6 +29,7 @@ from infra.local.valkey import Valkey
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DEFAULT_MODEL = REPOSITORY / "var" / "models" / "smollm2-135m-instruct"
 SIGNING_KEY_ID = PEPPER_ID = "1"
+NODE_NAME = "local"
 
 _CODE_PATH = {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}", "PYTHONUNBUFFERED": "1"}
 _NOT_FOR_NODES = {"DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "SLIPSTREAM_SECRET_KEY", "SLIPSTREAM_SIGNING_KEY"}
@@ -108,6 +109,7 @@ class LocalServices:
             *(_embedded(name, server) for name, server in embedded.items() if server is not None),
             self._task("migrate", "migrate", "--noinput", "--verbosity", "0", after=("postgres",), owner=True),
             self._demo(),
+            self._node_token(),
             self._web(),
             self._worker("worker", queue="celery"),
             self._worker("trainer", queue="training"),
@@ -145,7 +147,10 @@ class LocalServices:
         signing_key = self._given.get("SLIPSTREAM_SIGNING_KEY", self.state.secrets.signing_key)
         key_id = self._given.get("SLIPSTREAM_SIGNING_KEY_ID", SIGNING_KEY_ID)
         public_keys = json.dumps({key_id: public_key_of(signing_key)})
-        settings = self._common_environment() | {"SLIPSTREAM_SIGNING_PUBLIC_KEYS": public_keys}
+        settings = self._common_environment() | {
+            "SLIPSTREAM_SIGNING_PUBLIC_KEYS": public_keys,
+            "SLIPSTREAM_NODE_TOKEN_FILE": os.fspath(self._token_file),
+        }
         settings |= {name: value for name, value in self._given.items() if name not in _NOT_FOR_NODES}
         return settings | _CODE_PATH | {"OMP_NUM_THREADS": str(self.options.threads or os.cpu_count() or 1)}
 
@@ -157,7 +162,6 @@ class LocalServices:
         return {
             "SLIPSTREAM_KEY_PEPPER": secrets.key_pepper,
             "SLIPSTREAM_KEY_PEPPER_ID": PEPPER_ID,
-            "SLIPSTREAM_NODE_TOKEN": secrets.node_token,
             **(self.s3.client_environment if self.s3 is not None else {}),
         }
 
@@ -176,6 +180,11 @@ class LocalServices:
     def _demo(self) -> Service:
         arguments = ("ensure_demo", "--model", self.options.model.name)
         return self._task("demo", *arguments, after=("migrate",), log=self.state.demo_output)
+
+    def _node_token(self) -> Service:
+        """A token for the node's first start; later ones find its credential in its folder."""
+        arguments = ("node_token", "--name", NODE_NAME, "--out", os.fspath(self._token_file))
+        return self._task("node-token", *arguments, after=("migrate",))
 
     def _web(self) -> Service:
         return Service(
@@ -224,7 +233,7 @@ class LocalServices:
                 *(("--static", self._static) if self._static.exists() else ()),
                 *("--host", "127.0.0.1", "--port", str(options.node_port), "--threads", str(options.threads)),
                 *("--control-plane", options.control_plane_url, "--state-dir", self.state.folder / "node"),
-                *("--node-name", "local", "--grace-seconds", "3"),
+                *("--node-name", NODE_NAME, "--grace-seconds", "3"),
             ],
             environment=self.node_environment,
             log=self._log("node"),
@@ -265,6 +274,10 @@ class LocalServices:
         link.unlink(missing_ok=True)
         link.symlink_to(self.options.static, target_is_directory=True)
         return link
+
+    @property
+    def _token_file(self) -> Path:
+        return self.state.run / "node-token"
 
     def _log(self, name: str) -> Path:
         return self.state.logs / f"{name}.log"

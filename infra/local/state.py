@@ -33,7 +33,6 @@ class Secrets:
     django_secret_key: str
     key_pepper: str
     signing_key: str
-    node_token: str
     broker_password: str
     s3_access_key: str
     s3_secret_key: str
@@ -45,7 +44,6 @@ class Secrets:
             django_secret_key=secrets.token_urlsafe(50),
             key_pepper=secrets.token_urlsafe(32),
             signing_key=base64.b64encode(secrets.token_bytes(32)).decode(),
-            node_token=secrets.token_urlsafe(32),
             broker_password=secrets.token_urlsafe(24),
             s3_access_key=secrets.token_hex(10).upper(),
             s3_secret_key=secrets.token_urlsafe(30),
@@ -146,7 +144,7 @@ class State:
             self.write("secrets.json", asdict(created))
             return created
         try:
-            return Secrets(**saved)
+            return Secrets(**{name: value for name, value in saved.items() if name != "node_token"})  # of before
         except TypeError as error:
             raise ServiceError(f"{self.run / 'secrets.json'} is incomplete: restore it from a backup.") from error
 

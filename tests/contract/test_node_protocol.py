@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from control_plane.billing.models import UsageEvent
 from control_plane.endpoints.models import Endpoint, SpeculationWindow
+from control_plane.fleet.registration import create_token
 from dataplane import contracts
 from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity, Registration
 from tests.control_plane.node import sequenced, usage_event
@@ -28,14 +29,15 @@ def control_plane(live_server: Any) -> Iterator[ControlPlane]:
 def _register(control_plane: ControlPlane, token: str | None = None) -> NodeIdentity:
     return control_plane.register(
         Registration(
-            registration_token=token or settings.SLIPSTREAM_NODE_TOKEN,
             boot_id="boot-1",
             name="node-1",
             engine="embedded",
             model=MODEL,
             model_sha256="0" * 64,
             address="http://127.0.0.1:8100",
-        )
+        ),
+        token=token or create_token(actor="test")[1],
+        credential=secrets.token_urlsafe(32),
     )
 
 

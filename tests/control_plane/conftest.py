@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.control_plane.tenant import Api, Tenant, make_tenant
+from tests.control_plane.tenants.people import make_person, sign_in
 
 
 @pytest.fixture
@@ -17,10 +18,5 @@ def bob(db: None) -> Tenant:
 
 @pytest.fixture
 def operator(db: None) -> Api:
-    """Signed in as an operator of the service, who belongs to no organization."""
-    from control_plane.tenants.models import User
-
-    user = User.objects.create_user("operator@example.com", is_staff=True)
-    api = Api()
-    api.client.force_login(user)
-    return api
+    """Just signed in as an operator of the service, who belongs to no organization."""
+    return sign_in(make_person("operator@example.com", is_staff=True))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from django.conf import settings
-
+from control_plane.fleet.registration import create_token
 from dataplane import contracts
 from tests.control_plane.tenant import MODEL, Api, Tenant
 
@@ -50,8 +49,9 @@ class FakeNode:
 
 
 def register(token: str | None = None, **changes: Any) -> Any:
+    """By default with a token of its own."""
     body = {
-        "registration_token": settings.SLIPSTREAM_NODE_TOKEN if token is None else token,
+        "registration_token": create_token(actor="test")[1] if token is None else token,
         "boot_id": "boot-1",
         "name": "node-1",
         "engine": "embedded",

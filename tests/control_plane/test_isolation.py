@@ -51,6 +51,8 @@ class ListRoute:
 class OperatorRoute:
     """Closed to all tenants."""
 
+    method: str = "GET"
+
 
 @dataclass(frozen=True)
 class PublicRoute:
@@ -201,6 +203,15 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "nodes": OperatorRoute(),
     "nodes/<str:node_id>": OperatorRoute(),
     "nodes/<str:node_id>/events": OperatorRoute(),
+    "nodes/<str:node_id>/placements": OperatorRoute(),
+    "nodes/<str:node_id>/cordon": OperatorRoute("POST"),
+    "nodes/<str:node_id>/uncordon": OperatorRoute("POST"),
+    "nodes/<str:node_id>/drain": OperatorRoute("POST"),
+    "nodes/<str:node_id>/revoke-credential": OperatorRoute("POST"),
+    "node-tokens": OperatorRoute(),
+    "node-tokens/<str:token_id>": OperatorRoute(),
+    "operator-events": OperatorRoute(),
+    "capacity": OperatorRoute(),
     "schema": PublicRoute(),
     "docs": PublicRoute(),
 }
@@ -292,9 +303,11 @@ def _absent_of(body: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("route", _of_kind(OperatorRoute))
 def test_operators_paths_are_closed_to_tenants(alice: Tenant, operator: Api, route: str) -> None:
-    path = _path(route, {"node_id": "node_" + "0" * 26})
-    assert alice.api.get(path).status_code == 403
-    assert operator.get(path).status_code in (200, 404)
+    case = ROUTES[route]
+    assert isinstance(case, OperatorRoute)
+    path = _path(route, {"node_id": "node_" + "0" * 26, "token_id": "ntk_" + "0" * 26})
+    assert alice.api.send(case.method, path).status_code == 403
+    assert operator.send(case.method, path).status_code in (200, 404)
 
 
 @pytest.mark.parametrize("route", ["usage", "statements", "audit-events/export", "audit-events/verification"])

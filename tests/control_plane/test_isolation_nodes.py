@@ -56,6 +56,9 @@ def _heartbeat(node: FakeNode, tenant: Tenant) -> Any:
 
 ROUTES: dict[str, NodeRoute | OpenRoute] = {
     "nodes/register": OpenRoute(),
+    "nodes/<str:node_id>/credential": NodeRoute(
+        "POST", lambda node, tenant: node.api.post(f"/internal/v1/nodes/{node.id}/credential", {"credential": "c" * 43})
+    ),
     "nodes/<str:node_id>/snapshot": NodeRoute("GET", lambda node, tenant: node.snapshot()),
     "nodes/<str:node_id>/usage": NodeRoute(
         "POST", lambda node, tenant: node.send_usage(sequenced([usage_event(tenant, 1)]))

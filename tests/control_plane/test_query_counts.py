@@ -25,11 +25,14 @@ from control_plane.billing.services import create_price
 from control_plane.common.states import record_event
 from control_plane.endpoints.models import CatalogueModel
 from control_plane.endpoints.services import create_endpoint
+from control_plane.fleet import operations
 from control_plane.fleet.models import Node
+from control_plane.fleet.registration import create_token
 from control_plane.speculators.policy import SpeculatorPolicy, set_policy
 from control_plane.speculators.services import ensure_speculator
 from control_plane.tenants import services as tenants
 from control_plane.tenants.models import Membership, User
+from control_plane.tenants.placements import move
 from control_plane.training.erasure import request_erasure
 from control_plane.training.models import TrainingRun
 from control_plane.webhooks.models import Webhook, WebhookAttempt
@@ -152,6 +155,11 @@ def _delivery(tenant: Tenant, n: int) -> None:
         WebhookAttempt.objects.create(organization=tenant.organization, delivery=delivery, error="timeout")
 
 
+def _placed(tenant: Tenant, n: int) -> None:
+    project = tenants.create_project(tenant.organization, name=f"project {n}", actor="x")
+    move(add=[(project.id, Node.objects.get().id)])
+
+
 LISTS: dict[str, Listed] = {
     "organizations": Listed(
         lambda tenant, n: tenants.create_organization(f"x{n}", owner=tenant.user),
@@ -200,6 +208,11 @@ LISTS: dict[str, Listed] = {
     "nodes": Listed(lambda tenant, n: FakeNode(f"node-{n}"), reader=_operator),
     "nodes/<str:node_id>/events": Listed(
         lambda tenant, n: record_event(Node.objects.get(), before="", code="x"), reader=_operator
+    ),
+    "nodes/<str:node_id>/placements": Listed(_placed, reader=_operator),
+    "node-tokens": Listed(lambda tenant, n: create_token(actor="x"), reader=_operator),
+    "operator-events": Listed(
+        lambda tenant, n: operations.audit(actor="x", action="x.y", target="x"), reader=_operator
     ),
 }
 

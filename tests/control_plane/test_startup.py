@@ -23,7 +23,7 @@ def _start(**changes: str | None) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["SLIPSTREAM_SECRET_KEY", "SLIPSTREAM_NODE_TOKEN", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["SLIPSTREAM_SECRET_KEY", "SLIPSTREAM_KEY_PEPPER", "DATABASE_URL"])
 def test_a_missing_secret_is_named(name: str) -> None:
     done = _start(**{name: None})
     assert done.returncode != 0

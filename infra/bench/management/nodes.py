@@ -15,14 +15,14 @@ MODEL = "bench-0"
 
 def register() -> tuple[str, Any]:
     """A ready node that holds a fiftieth of the projects: its id, and a client with its credential."""
-    from django.conf import settings
     from django.test import Client
     from django.utils import timezone
 
     from control_plane.fleet import placement
+    from control_plane.fleet.registration import create_token
 
     body = {
-        "registration_token": settings.SLIPSTREAM_NODE_TOKEN,
+        "registration_token": create_token(actor="bench")[1],
         "boot_id": "bench",
         "name": "bench",
         "engine": "embedded",

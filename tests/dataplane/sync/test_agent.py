@@ -37,9 +37,10 @@ from dataplane.contracts import (
 )
 from dataplane.engines.base import SpeculationStats
 from dataplane.object_store import ObjectStoreError
-from dataplane.sync.agent import Agent, IdentityStore, WantedVersion
+from dataplane.sync.agent import Agent, WantedVersion
 from dataplane.sync.artifacts import ArtifactRules, ArtifactStore
 from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity, Registration
+from dataplane.sync.identity import IdentityStore
 from dataplane.sync.snapshot import SnapshotStore
 from dataplane.sync.status import SpeculationWindows
 from dataplane.traffic.spool import UsageSpool
@@ -63,6 +64,7 @@ class Script:
     statuses: list[NodeStatus] = field(default_factory=list)
     usage: dict[str, SequencedUsage] = field(default_factory=dict)
     lose_next_answer: bool = False
+    refuses: str = ""  # the code with which heartbeats are refused
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[int, Any]:
         if self.is_down:
@@ -76,6 +78,8 @@ class Script:
             is_known = headers.get("If-None-Match") == f'"{self.snapshot.generation}"'
             return (304, None) if is_known else (200, to_dict(self.snapshot))
         if path == f"/internal/v1/nodes/{self.node_id}/status":
+            if self.refuses:
+                return 409, {"code": self.refuses}
             self.statuses.append(from_dict(NodeStatus, body))
             return 204, None
         acknowledged: dict[str, int] = {}
@@ -100,6 +104,7 @@ class World:
     folder: Path
     refreshed: list[dict[str, WantedVersion]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    fenced: list[bool] = field(default_factory=list)
 
     def refresh(self, wanted: Mapping[str, WantedVersion]) -> list[LoadedVersion]:
         self.refreshed.append(dict(wanted))
@@ -177,14 +182,15 @@ def make_world(folder: Path, script: Script, control_plane: ControlPlane) -> Wor
     """A node's agent with its state in `folder`; again on the same folder: the node after a restart."""
     snapshots, windows = SnapshotStore(folder / "snapshot.json"), SpeculationWindows()
     world = World(script, None, control_plane, snapshots, {}, windows, folder)  # type: ignore[arg-type]
-    registration = Registration("token", "boot", "name", "embedded", "m", "sha", "http://127.0.0.1:1")
+    registration = Registration("boot", "name", "embedded", "m", "sha", "http://127.0.0.1:1")
     world.agent = Agent(
         control_plane=control_plane,
-        identity=IdentityStore(folder / "identity.json", control_plane, registration),
+        identity=IdentityStore(folder / "identity.json", control_plane, registration, token=lambda: "token"),
         snapshots=snapshots,
         artifacts=ArtifactStore(folder / "artifacts", world, ArtifactRules(PUBLIC_KEYS, "0" * 64)),
         refresh=world.refresh,
         forget=world.forgotten.append,
+        fence=world.fenced.append,
         windows=windows,
         last_good=folder / "last_good.json",
     )
@@ -204,6 +210,16 @@ def test_a_node_registers_once_and_keeps_its_credential_to_itself(world: World) 
     restarted = make_world(world.folder, world.script, world.control_plane)
     restarted.agent.follow()
     assert len(world.script.registrations) == 1
+
+
+def test_a_superseded_process_is_fenced_until_it_is_taken_again(world: World) -> None:
+    world.agent.follow()
+    world.script.refuses = "fenced"
+    with pytest.raises(ControlPlaneError, match="409"):
+        world.agent.report(status)
+    world.script.refuses = ""
+    world.agent.report(status)
+    assert world.fenced == [True, False]
 
 
 def test_a_refused_credential_leads_to_a_new_registration_and_its_snapshot(world: World) -> None:

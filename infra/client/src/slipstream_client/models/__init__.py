@@ -11,10 +11,13 @@ from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
 from .blank_enum import BlankEnum
 from .broken import Broken
+from .capacity import Capacity
+from .capacity_nodes import CapacityNodes
 from .compared_arm import ComparedArm
 from .compared_version import ComparedVersion
 from .compared_version_evaluation import ComparedVersionEvaluation
 from .comparison import Comparison
+from .desired_enum import DesiredEnum
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
 from .endpoint import Endpoint
@@ -28,6 +31,7 @@ from .erasure_receipt import ErasureReceipt
 from .erasure_receipt_page import ErasureReceiptPage
 from .export_audit_events_format import ExportAuditEventsFormat
 from .exported_file import ExportedFile
+from .fleet_capacity import FleetCapacity
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
 from .list_webhook_deliveries_state import ListWebhookDeliveriesState
@@ -49,6 +53,8 @@ from .node_event import NodeEvent
 from .node_event_page import NodeEventPage
 from .node_page import NodePage
 from .node_state_enum import NodeStateEnum
+from .operator_event import OperatorEvent
+from .operator_event_page import OperatorEventPage
 from .organization import Organization
 from .organization_page import OrganizationPage
 from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
@@ -56,6 +62,8 @@ from .patched_member_update_request import PatchedMemberUpdateRequest
 from .patched_organization_update_request import PatchedOrganizationUpdateRequest
 from .patched_project_update_request import PatchedProjectUpdateRequest
 from .patched_webhook_update_request import PatchedWebhookUpdateRequest
+from .placement import Placement
+from .placement_page import PlacementPage
 from .price import Price
 from .price_create_request import PriceCreateRequest
 from .price_page import PricePage
@@ -87,11 +95,16 @@ from .speculator_version_event import SpeculatorVersionEvent
 from .speculator_version_event_page import SpeculatorVersionEventPage
 from .speculator_version_page import SpeculatorVersionPage
 from .speculator_version_state_enum import SpeculatorVersionStateEnum
+from .state_818_enum import State818Enum
 from .state_reason import StateReason
 from .statement import Statement
 from .statement_line import StatementLine
 from .statement_line_kind_enum import StatementLineKindEnum
 from .strategy_enum import StrategyEnum
+from .token import Token
+from .token_create_request import TokenCreateRequest
+from .token_page import TokenPage
+from .token_with_secret import TokenWithSecret
 from .traffic import Traffic
 from .traffic_policy import TrafficPolicy
 from .traffic_policy_body_request import TrafficPolicyBodyRequest
@@ -128,10 +141,13 @@ __all__ = (
     "AuditEventPage",
     "BlankEnum",
     "Broken",
+    "Capacity",
+    "CapacityNodes",
     "ComparedArm",
     "ComparedVersion",
     "ComparedVersionEvaluation",
     "Comparison",
+    "DesiredEnum",
     "DesiredStateEnum",
     "DisabledReasonEnum",
     "Endpoint",
@@ -145,6 +161,7 @@ __all__ = (
     "ErasureReceiptPage",
     "ExportAuditEventsFormat",
     "ExportedFile",
+    "FleetCapacity",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
     "ListWebhookDeliveriesState",
@@ -166,6 +183,8 @@ __all__ = (
     "NodeEventPage",
     "NodePage",
     "NodeStateEnum",
+    "OperatorEvent",
+    "OperatorEventPage",
     "Organization",
     "OrganizationPage",
     "PatchedEndpointPolicyRequest",
@@ -173,6 +192,8 @@ __all__ = (
     "PatchedOrganizationUpdateRequest",
     "PatchedProjectUpdateRequest",
     "PatchedWebhookUpdateRequest",
+    "Placement",
+    "PlacementPage",
     "Price",
     "PriceCreateRequest",
     "PricePage",
@@ -204,11 +225,16 @@ __all__ = (
     "SpeculatorVersionEventPage",
     "SpeculatorVersionPage",
     "SpeculatorVersionStateEnum",
+    "State818Enum",
     "Statement",
     "StatementLine",
     "StatementLineKindEnum",
     "StateReason",
     "StrategyEnum",
+    "Token",
+    "TokenCreateRequest",
+    "TokenPage",
+    "TokenWithSecret",
     "Traffic",
     "TrafficPolicy",
     "TrafficPolicyBodyRequest",

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.desired_enum import DesiredEnum
 from ..models.node_state_enum import NodeStateEnum
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class Node:
             * `registering` - registering
         state_code (str):
         state_message (str):
+        desired (DesiredEnum): * `serving` - serving
+            * `cordoned` - cordoned
+            * `drained` - drained
         boot_id (str):
         engine (str):
         model (str):
@@ -45,6 +49,12 @@ class Node:
         usage_spooled (int):
         traffic_dropped (int):
         registered_at (datetime.datetime):
+        credential_issued_at (datetime.datetime):
+        credential_revoked_at (datetime.datetime | None):
+        max_projects (int):
+        placed_projects (int):
+        adaptive_bytes (int): Memory for projects' own speculator versions.
+        resident_projects (int): Projects whose own version may be loaded.
         usage_sequences (list[Sequence]):
     """
 
@@ -53,6 +63,7 @@ class Node:
     state: NodeStateEnum
     state_code: str
     state_message: str
+    desired: DesiredEnum
     boot_id: str
     engine: str
     model: str
@@ -66,6 +77,12 @@ class Node:
     usage_spooled: int
     traffic_dropped: int
     registered_at: datetime.datetime
+    credential_issued_at: datetime.datetime
+    credential_revoked_at: datetime.datetime | None
+    max_projects: int
+    placed_projects: int
+    adaptive_bytes: int
+    resident_projects: int
     usage_sequences: list[Sequence]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -79,6 +96,8 @@ class Node:
         state_code = self.state_code
 
         state_message = self.state_message
+
+        desired = self.desired.value
 
         boot_id = self.boot_id
 
@@ -109,6 +128,22 @@ class Node:
 
         registered_at = self.registered_at.isoformat()
 
+        credential_issued_at = self.credential_issued_at.isoformat()
+
+        credential_revoked_at: None | str
+        if isinstance(self.credential_revoked_at, datetime.datetime):
+            credential_revoked_at = self.credential_revoked_at.isoformat()
+        else:
+            credential_revoked_at = self.credential_revoked_at
+
+        max_projects = self.max_projects
+
+        placed_projects = self.placed_projects
+
+        adaptive_bytes = self.adaptive_bytes
+
+        resident_projects = self.resident_projects
+
         usage_sequences = []
         for usage_sequences_item_data in self.usage_sequences:
             usage_sequences_item = usage_sequences_item_data.to_dict()
@@ -123,6 +158,7 @@ class Node:
                 "state": state,
                 "state_code": state_code,
                 "state_message": state_message,
+                "desired": desired,
                 "boot_id": boot_id,
                 "engine": engine,
                 "model": model,
@@ -136,6 +172,12 @@ class Node:
                 "usage_spooled": usage_spooled,
                 "traffic_dropped": traffic_dropped,
                 "registered_at": registered_at,
+                "credential_issued_at": credential_issued_at,
+                "credential_revoked_at": credential_revoked_at,
+                "max_projects": max_projects,
+                "placed_projects": placed_projects,
+                "adaptive_bytes": adaptive_bytes,
+                "resident_projects": resident_projects,
                 "usage_sequences": usage_sequences,
             }
         )
@@ -157,6 +199,8 @@ class Node:
         state_code = d.pop("state_code")
 
         state_message = d.pop("state_message")
+
+        desired = DesiredEnum(d.pop("desired"))
 
         boot_id = d.pop("boot_id")
 
@@ -189,6 +233,31 @@ class Node:
 
         registered_at = datetime.datetime.fromisoformat(d.pop("registered_at"))
 
+        credential_issued_at = datetime.datetime.fromisoformat(d.pop("credential_issued_at"))
+
+        def _parse_credential_revoked_at(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                credential_revoked_at_type_0 = datetime.datetime.fromisoformat(data)
+
+                return credential_revoked_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        credential_revoked_at = _parse_credential_revoked_at(d.pop("credential_revoked_at"))
+
+        max_projects = d.pop("max_projects")
+
+        placed_projects = d.pop("placed_projects")
+
+        adaptive_bytes = d.pop("adaptive_bytes")
+
+        resident_projects = d.pop("resident_projects")
+
         usage_sequences = []
         _usage_sequences = d.pop("usage_sequences")
         for usage_sequences_item_data in _usage_sequences:
@@ -202,6 +271,7 @@ class Node:
             state=state,
             state_code=state_code,
             state_message=state_message,
+            desired=desired,
             boot_id=boot_id,
             engine=engine,
             model=model,
@@ -215,6 +285,12 @@ class Node:
             usage_spooled=usage_spooled,
             traffic_dropped=traffic_dropped,
             registered_at=registered_at,
+            credential_issued_at=credential_issued_at,
+            credential_revoked_at=credential_revoked_at,
+            max_projects=max_projects,
+            placed_projects=placed_projects,
+            adaptive_bytes=adaptive_bytes,
+            resident_projects=resident_projects,
             usage_sequences=usage_sequences,
         )
 

@@ -20,6 +20,7 @@ class NodeEvent:
         to_state (str):
         code (str):
         message (str):
+        actor (str):
     """
 
     id: int
@@ -28,6 +29,7 @@ class NodeEvent:
     to_state: str
     code: str
     message: str
+    actor: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,6 +45,8 @@ class NodeEvent:
 
         message = self.message
 
+        actor = self.actor
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -53,6 +57,7 @@ class NodeEvent:
                 "to_state": to_state,
                 "code": code,
                 "message": message,
+                "actor": actor,
             }
         )
 
@@ -73,6 +78,8 @@ class NodeEvent:
 
         message = d.pop("message")
 
+        actor = d.pop("actor")
+
         node_event = cls(
             id=id,
             at=at,
@@ -80,6 +87,7 @@ class NodeEvent:
             to_state=to_state,
             code=code,
             message=message,
+            actor=actor,
         )
 
         node_event.additional_properties = d

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .api_keys import ApiKeysOperations
 from .audit_events import AuditEventsOperations
+from .capacity import CapacityOperations
 from .endpoints import EndpointsOperations
 from .models import ModelsOperations
+from .node_tokens import NodeTokensOperations
 from .nodes import NodesOperations
+from .operator_events import OperatorEventsOperations
 from .organizations import OrganizationsOperations
 from .prices import PricesOperations
 from .projects import ProjectsOperations
@@ -24,9 +27,12 @@ from .webhooks import WebhooksOperations
 class Operations(
     ApiKeysOperations,
     AuditEventsOperations,
+    CapacityOperations,
     EndpointsOperations,
     ModelsOperations,
+    NodeTokensOperations,
     NodesOperations,
+    OperatorEventsOperations,
     OrganizationsOperations,
     PricesOperations,
     ProjectsOperations,
