@@ -8,13 +8,15 @@ If the cut-off part of a day holds no event, the day counts as whole: so a repor
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, DateTimeField, OuterRef, QuerySet, Subquery, Sum
-from django.db.models.functions import Cast, TruncDate
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import TruncDate
 
 from control_plane.billing.models import KeyUsageDay, OrganizationUsageDay, Price, UsageEvent
 from control_plane.billing.rollups import COUNTERS
@@ -94,21 +96,35 @@ def by_price(span: Span) -> dict[Group, dict[str, int]]:
     days = OrganizationUsageDay.objects.filter(
         organization=span.organization_id, day__gte=span.first, day__lt=span.last
     )
-    parts = []
+    parts: list[Iterable[dict[str, Any]]] = []
     for model, day in sorted(split):
         days = days.exclude(model=model, day=day)
         rows = events(span.organization_id, start=day, end=day + _ONE_DAY).filter(model=model)
-        parts.append(_priced(rows, OuterRef("finished_at"), _OF_EVENTS))
+        parts.append(_priced(rows))
     for start, end in span.cut:
-        parts.append(_priced(events(span.organization_id, start=start, end=end), OuterRef("finished_at"), _OF_EVENTS))
-    parts.append(_priced(days, Cast(OuterRef("day"), DateTimeField()), _OF_DAYS))  # the connection's zone is UTC
+        parts.append(_priced(events(span.organization_id, start=start, end=end)))
+    parts.append(_priced_days(days))
     found = _added(("model", "price"), (row for part in parts for row in part))
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "~")))
 
 
-def _priced(rows: QuerySet[Any], at: Any, sums: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    in_effect = Price.objects.filter(model=OuterRef("model"), effective_from__lte=at).order_by("-effective_from")
-    return rows.annotate(price=Subquery(in_effect.values("id")[:1])).values("model", "price").annotate(**sums)
+def _priced(rows: QuerySet[UsageEvent]) -> Iterable[dict[str, Any]]:
+    in_effect = Price.objects.filter(model=OuterRef("model"), effective_from__lte=OuterRef("finished_at"))
+    price = Subquery(in_effect.order_by("-effective_from").values("id")[:1])
+    return rows.annotate(price=price).values("model", "price").annotate(**_OF_EVENTS)
+
+
+def _priced_days(days: QuerySet[OrganizationUsageDay]) -> Iterable[dict[str, Any]]:
+    """Days in which no price changes: the price at the first moment is the price of all."""
+    rows: list[Any] = list(days.values("model", "day").annotate(**_OF_DAYS))
+    prices: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    known = Price.objects.filter(model__in={row["model"] for row in rows}).order_by("effective_from")
+    for model, at, price in known.values_list("model_id", "effective_from", "id"):
+        prices[model].append((at, price))
+    for row in rows:
+        start = datetime.combine(row["day"], time(), UTC)
+        place = bisect_right(prices[row["model"]], start, key=lambda entry: entry[0])
+        yield row | {"price": prices[row["model"]][place - 1][1] if place else None}
 
 
 def _grouped(rows: QuerySet[Any], columns: Sequence[str], sums: dict[str, Any], limit: int) -> Iterable[dict[str, Any]]:

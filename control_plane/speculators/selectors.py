@@ -39,18 +39,19 @@ def active_version_ref(endpoint: Endpoint) -> contracts.SpeculatorRef | None:
 
 def active_version_refs(project_ids: Iterable[str]) -> dict[tuple[str, str], contracts.SpeculatorRef]:
     """Active versions by (project id, target model id), in one query."""
-    rows = SpeculatorVersion.objects.filter(project__in=list(project_ids), state=VersionState.ACTIVE).select_related(
-        "speculator"
+    rows = SpeculatorVersion.objects.filter(project__in=list(project_ids), state=VersionState.ACTIVE)
+    found = rows.values_list(  # not whole rows: their evidence is large, and a snapshot holds hundreds
+        "project_id", "speculator__model_id", "speculator_id", "id", "number", "manifest_key", "manifest_sha256"
     )
     return {
-        (row.project_id, row.speculator.model_id): contracts.SpeculatorRef(
-            speculator_id=row.speculator_id,
-            speculator_version_id=row.id,
-            number=row.number,
-            manifest_key=row.manifest_key,
-            manifest_sha256=row.manifest_sha256,
+        (project_id, model_id): contracts.SpeculatorRef(
+            speculator_id=speculator_id,
+            speculator_version_id=version_id,
+            number=number,
+            manifest_key=manifest_key,
+            manifest_sha256=manifest_sha256,
         )
-        for row in rows
+        for project_id, model_id, speculator_id, version_id, number, manifest_key, manifest_sha256 in found
     }
 
 

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="make bench-api", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="400 projects and 20,000 events: a minute")
+    parser.add_argument("--fresh", action="store_true", help="make the data set again")
     parser.add_argument("--repeat", type=int, default=30, help="requests of each path (default 30)")
     parser.add_argument("--only", default="", help="only paths that contain this")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "var" / "bench", help="database and report")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from infra.bench.management import measure, report, seed
 
         size = seed.QUICK if given.quick else seed.FULL
-        found = seed.prepare(postgres.url_for(SUPERUSER), size, say)
+        found = seed.prepare(postgres.url_for(SUPERUSER), size, fresh=given.fresh, say=say)
         say("measuring")
         measured = measure.measure(found, repeat=given.repeat, only=given.only, say=say)
         written = given.folder / f"{name}.json"

@@ -35,7 +35,7 @@ def within_goal(measured: Measured) -> bool:
 def write(results: Results, path: Path) -> bool:
     """Print the table, write the JSON; whether everything is within its goal."""
     print(f"\n{results.projects} projects, {results.events} usage events; load {os.getloadavg()[0]:.1f}")
-    print(f"\n{'path':64} {'caller':9} {'p50 ms':>7} {'p95 ms':>7} {'CPU ms':>7} {'DB ms':>7} {'queries':>7}")
+    print(f"\n{'path':64} {'caller':9} {'p50 ms':>7} {'p95 ms':>7} {'CPU ms':>7} {'DB CPU':>7} {'queries':>7}")
     for one in results.calls:
         print(_line(one))
     body = {
@@ -59,7 +59,7 @@ def _row(one: Measured) -> dict[str, Any]:
         "p50_seconds": median(sample.wall for sample in one.samples),
         "p95_seconds": percentile(one.samples, 0.95),
         "cpu_seconds": median(sample.cpu for sample in one.samples),
-        "database_seconds": median(sample.database for sample in one.samples),
+        "database_cpu_seconds": median(sample.database_cpu for sample in one.samples),
         "queries": one.samples[-1].queries,
     }
 
@@ -70,6 +70,6 @@ def _line(one: Measured) -> str:
         return f"{start} not measured: {one.status} {one.problem[:100]}"
     row = _row(one)
     times = " ".join(
-        f"{1000 * row[name]:7.1f}" for name in ("p50_seconds", "p95_seconds", "cpu_seconds", "database_seconds")
+        f"{1000 * row[name]:7.1f}" for name in ("p50_seconds", "p95_seconds", "cpu_seconds", "database_cpu_seconds")
     )
     return f"{start} {times} {row['queries']:7}{'' if row['within'] else '  over the goal'}"
