@@ -71,6 +71,7 @@ def _measure(workloads: list[Workload], size: Size, model: Path, static: Path, o
     from infra.bench.lockstep import run_anti_workload
     from infra.bench.peer import compare_with_huggingface
     from infra.bench.report import Machine, Measurements, print_ratios, write_report
+    from infra.bench.rows import measure_rows
     from infra.bench.stage import Stage
 
     say = Clock()
@@ -78,6 +79,8 @@ def _measure(workloads: list[Workload], size: Size, model: Path, static: Path, o
     say("loading the model, measuring the latency table")
     stage = Stage(model, static, threads=threads)
     try:
+        say(f"forward passes in {stage.model.kernels}")
+        forwards = measure_rows(stage)
         peer = compare_with_huggingface(stage, say.about("plain"), count=size.peer)
         lives = []
         for workload in workloads:
@@ -88,7 +91,7 @@ def _measure(workloads: list[Workload], size: Size, model: Path, static: Path, o
         anti = run_anti_workload(stage, delta, say.about("anti-workload"), seconds=size.anti_seconds)
     finally:
         stage.close()
-    measurements = Measurements(peer, lives, anti)
+    measurements = Measurements(peer, lives, anti, forwards)
     print_ratios(measurements)
     print(f"Written: {write_report(measurements, machine, stage.threads, out, seconds=say.seconds)}")
     return 0

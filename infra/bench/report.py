@@ -19,6 +19,7 @@ import torch
 from infra.bench.adaptation import Comparison, Life
 from infra.bench.lockstep import AntiWorkload
 from infra.bench.peer import PeerRun
+from infra.bench.rows import RowsRun
 from infra.bench.stage import MODES, Run
 from infra.bench.statistics import Interval, paired_ratio
 
@@ -31,6 +32,7 @@ TARGETS: dict[str, tuple[float, int]] = {
     "worst_window_adaptive_over_static": (0.95, 1),
     "greedy_equal_share": (1.0, 1),
     "control_overhead_share": (0.02, -1),
+    "eight_rows_over_one": (1.4, -1),
 }
 
 
@@ -74,6 +76,7 @@ class Measurements:
     peer: list[PeerRun]
     lives: list[Life]
     anti: AntiWorkload
+    forwards: list[RowsRun]
 
 
 def ratios(measured: Measurements) -> dict[str, float]:
@@ -91,6 +94,7 @@ def ratios(measured: Measurements) -> dict[str, float]:
         "greedy_equal_share": sum(one.is_equal for one in comparisons) / len(comparisons),
         "control_overhead_share": sum(run.stats.control_seconds for run in adaptive)
         / sum(run.step_seconds for run in adaptive),
+        "eight_rows_over_one": _eight_over_one(measured.forwards).value,
     }
 
 
@@ -127,6 +131,7 @@ def write_report(measured: Measurements, machine: Machine, threads: int, folder:
         "targets": {name: {"value": value, "at_least": sign > 0} for name, (value, sign) in TARGETS.items()},
         "intervals": {
             "plain_over_huggingface": dataclasses.asdict(_over_peer(measured.peer)),
+            "eight_rows_over_one": dataclasses.asdict(_eight_over_one(measured.forwards)),
             "tenants": {
                 life.workload: {name: dataclasses.asdict(interval) for name, interval in tenant_ratios(life).items()}
                 for life in measured.lives
@@ -136,6 +141,7 @@ def write_report(measured: Measurements, machine: Machine, threads: int, folder:
         "seconds": seconds,
         "runs": {
             "peer": [dataclasses.asdict(run) for run in measured.peer],
+            "forwards": [dataclasses.asdict(run) for run in measured.forwards],
             "tenants": [_life(life) for life in measured.lives],
             "anti_workload": {
                 "windows": [
@@ -162,6 +168,10 @@ def _over(compared: Sequence[Comparison], numerator: str, denominator: str) -> I
 
 def _over_peer(runs: Sequence[PeerRun]) -> Interval:
     return paired_ratio([run.plain for run in runs], [run.huggingface for run in runs])
+
+
+def _eight_over_one(runs: Sequence[RowsRun]) -> Interval:
+    return paired_ratio([run.eight for run in runs], [run.one for run in runs])
 
 
 def _life(life: Life) -> dict[str, Any]:
