@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dataplane.models.llama import LlamaModel
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import Delta, DrafterSet
 from dataplane.speculation.types import Plan, Proposal, SamplingParams, SequenceView, Source, SpeculationPolicy
-from tests.tiny_llama import TINY, tiny_llama
+from tests.tiny_llama import TINY, tiny_llama, tiny_native
 
 pytestmark = pytest.mark.anyio
 
@@ -137,8 +137,10 @@ def random_prompts(count: int, *, seed: int = 0, longest: int = 200) -> list[lis
     return [[choose.randrange(TINY.vocab_size) for _ in range(choose.randrange(1, longest))] for _ in range(count)]
 
 
-async def test_greedy_output_is_the_models_own_in_every_mode_and_company() -> None:
-    model = tiny_llama()
+@pytest.mark.parametrize("new_model", [tiny_llama, tiny_native])
+async def test_greedy_output_is_the_models_own_in_every_mode_and_company(new_model: Callable[[], LlamaModel]) -> None:
+    """Also with another chunking of the prompt and with prefixes from the cache, in PyTorch and in the CPU kernels."""
+    model = new_model()
     prompts = random_prompts(9)
     expected = [greedy(model, prompt, 30) for prompt in prompts]
     drafter = RandomDrafter([[*p, *e] for p, e in zip(prompts, expected, strict=True)])
@@ -162,6 +164,7 @@ async def test_greedy_output_is_the_models_own_in_every_mode_and_company() -> No
     assert drafter.extended == {}
     assert engine.stats().drafter_errors == 0
     assert engine.stats().kv_used_tokens == 0
+    assert engine.stats().prefix_cache_hits > 0
 
 
 async def test_a_seed_gives_the_same_sample_with_and_without_speculation() -> None:

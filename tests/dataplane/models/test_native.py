@@ -52,7 +52,7 @@ TOKENS = torch.randint(0, TINY_NATIVE.vocab_size, (150,), generator=torch.Genera
     [
         {},
         {"tied": False, "num_kv_heads": 4},
-        {"head_dim": 48, "num_heads": 3, "num_kv_heads": 1, "intermediate_size": 16, "hidden_size": 32},
+        {"head_dim": 48, "num_heads": 3, "num_kv_heads": 1, "intermediate_size": 16, "hidden_size": 48},
         {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
     ],
     ids=["grouped", "own head, no groups", "odd sizes", "stretched rope"],
@@ -115,7 +115,7 @@ def test_no_rows_are_no_work() -> None:
     model = need_native(tiny_native())
     cache = model.new_cache(1, 64)
     hidden, features = model.forward(torch.empty(0, dtype=torch.int64), model.plan([], cache), cache)
-    assert hidden.shape == (0, 64) and features.shape == (0, 192) and model.logits(hidden).shape == (0, 93)
+    assert hidden.shape == (0, 32) and features.shape == (0, 96) and model.logits(hidden).shape == (0, 61)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_model_that_does_not_fit_runs_in_pytorch(changes: dict[str, int], dtyp
     config = dataclasses.replace(TINY_NATIVE, **changes)
     model = LlamaModel(config, tiny_tensors(config, dtype=dtype))
     assert model.native is None and reason in model.kernels
-    assert score_tokens(model, TOKENS[:9])[0].shape == (9, 64)
+    assert score_tokens(model, TOKENS[:9])[0].shape == (9, 32)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
