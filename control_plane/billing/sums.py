@@ -108,10 +108,11 @@ def by_price(span: Span) -> dict[Group, dict[str, int]]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "~")))
 
 
-def _priced(rows: QuerySet[UsageEvent]) -> Iterable[dict[str, Any]]:
+def _priced(rows: QuerySet[UsageEvent]) -> list[dict[str, Any]]:
     in_effect = Price.objects.filter(model=OuterRef("model"), effective_from__lte=OuterRef("finished_at"))
     price = Subquery(in_effect.order_by("-effective_from").values("id")[:1])
-    return rows.annotate(price=price).values("model", "price").annotate(**_OF_EVENTS)
+    priced: Any = rows.annotate(price=price)
+    return list(priced.values("model", "price").annotate(**_OF_EVENTS))
 
 
 def _priced_days(days: QuerySet[OrganizationUsageDay]) -> Iterable[dict[str, Any]]:

@@ -20,7 +20,8 @@ _PER_ORGANIZATION = {ORGANIZATION, "tenants_membership", USER}
 # The copy of an id: time-ordered as the original, and all organizations' interleaved, as they are in service.
 _COPY_OF = """
 CREATE FUNCTION pg_temp.copy_of(original uuid, k bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-SELECT (lpad(to_hex(('x' || substr(replace(original::text, '-', ''), 1, 12))::bit(48)::bigint - 1000 * (k % 1000)), 12, '0')
+SELECT (lpad(to_hex(('x' || substr(replace(original::text, '-', ''), 1, 12))::bit(48)::bigint
+                    - 1000 * (k % 1000)), 12, '0')
         || '7' || substr(md5(original::text || k), 14, 3) || '8' || substr(md5(original::text || k), 18, 15))::uuid $$
 """
 
