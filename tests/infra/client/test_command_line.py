@@ -14,7 +14,10 @@ import pytest
 from django.core import mail
 
 from control_plane.speculators.services import ensure_speculator
+from control_plane.tenants.accounts import mark_verified
+from control_plane.tenants.models import User
 from slipstream_cli.main import main
+from tests.control_plane.node import FakeNode
 from tests.control_plane.tenant import MODEL, Tenant, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,6 +131,35 @@ def test_a_stranger_signs_up_and_signs_in_again_with_nothing_but_the_command_lin
     assert shell.json("projects", "show")["name"] == "first"
 
 
+def test_an_operator_keeps_a_session_because_only_people_operate_the_service(
+    shell: Shell, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLIPSTREAM_API_KEY")
+    password = "a long password of olga's"
+    user = User.objects.create_user("olga@example.com", password, is_staff=True)
+    mark_verified(user)
+    signed_in = shell("login", "--email", "olga@example.com", "--as-person", stdin=f"{password}\n")
+    assert signed_in.status == 0, signed_in.err
+    node = FakeNode()
+    node.heartbeat()
+    assert shell.json("nodes", "list")["data"][0]["id"] == node.id
+    assert shell.json("nodes", "show", node.id)["name"] == node.name
+    assert shell.json("nodes", "cordon", node.id)["state"] == "cordoned"
+    assert shell.json("nodes", "uncordon", node.id)["state"] != "cordoned"
+    assert shell.json("nodes", "placements", node.id)["data"][0]["project_id"] == alice.project.id
+    assert shell("nodes", "drain", node.id).status == 2, "nobody is there to confirm"
+    assert shell.json("nodes", "drain", node.id, "--yes")["desired"] == "drained"
+    assert shell.json("nodes", "events", node.id)["data"]
+    assert shell("nodes", "capacity").status == 0
+    token = shell.json("node-tokens", "create", "--node-name", "node-9")
+    assert token["token"]
+    assert shell.json("node-tokens", "list")["data"][0]["id"] == token["id"]
+    assert shell("node-tokens", "revoke", token["id"]).status == 0
+    assert {"node.cordon", "node_token.create"} <= {event["action"] for event in shell.json("nodes", "audit")["data"]}
+    assert shell("logout").status == 0
+    assert shell("nodes", "list").status == 4
+
+
 def test_organizations_projects_and_members(shell: Shell, alice: Tenant) -> None:
     assert shell.json("organizations", "list")["data"][0]["id"] == alice.organization.id
     assert shell.json("organizations", "show")["name"] == "alice"
@@ -214,6 +246,7 @@ def test_speculators_and_runs(shell: Shell, alice: Tenant) -> None:
     assert "frozen" in {event["kind"] for event in shell.json("speculators", "events")["data"]}
     assert shell("speculators", "rollback", "--yes").status == 5, "there is nothing to roll back"
     assert shell("runs", "start").status == 5, "nobody consented"
+    assert shell.json("runs", "estimate")["refusal"]
     shell("traffic", "set", "--capture")
     run = shell.json("runs", "start")
     assert shell("runs", "start").status == 5, "one at a time"
@@ -230,7 +263,9 @@ def test_money_and_audit(shell: Shell, alice: Tenant) -> None:
     assert shell("statement", "--csv").out.startswith("model,")
     assert shell.json("prices")["data"] == []
     shell("projects", "create", "audited")
-    assert "project.create" in {event["action"] for event in shell.json("audit")["data"]}
+    events = shell.json("audit", "list", "--action", "project.create")["data"]
+    assert {event["action"] for event in events} == {"project.create"}
+    assert len(shell("audit", "export").out.splitlines()) == shell.json("audit", "verify")["checked"]
 
 
 def test_any_operation_can_be_called_by_its_path(shell: Shell, alice: Tenant) -> None:

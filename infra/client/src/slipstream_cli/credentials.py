@@ -27,6 +27,7 @@ class Profile:
     url: str = ""
     api_key: str = ""  # slm_…: the management API
     api_key_id: str = ""  # of a key that `slipstream login` made, so that `logout` can revoke it
+    session_token: str = ""  # a person's session, for operators: `slipstream login --as-person`
     inference_url: str = ""  # ends in /v1
     inference_key: str = ""  # sls_…: `slipstream chat`
     organization: str = ""

@@ -38,13 +38,13 @@ _EPILOG = (
 
 def _app() -> typer.Typer:
     top = Group(None, "Slipstream: endpoints whose speculators learn.", epilog=_EPILOG, rich_markup_mode=None)
-    for register in (account.register, api.register, audit.register, chat.register, money.register):
+    for register in (account.register, api.register, chat.register, money.register):
         register(top)
     for group in (
         *(organizations.organizations, organizations.projects, members.members, members.invitations),
         *(keys.api_keys, service_accounts.accounts, service_accounts.keys),
         *(endpoints.app, rollouts.app, rollouts.deployments, endpoints.models),
-        *(speculators.app, runs.app, traffic.app, webhooks.app, nodes.app, nodes.tokens),
+        *(speculators.app, runs.app, traffic.app, webhooks.app, audit.app, nodes.app, nodes.tokens),
     ):
         top.add(group)
     return top.app

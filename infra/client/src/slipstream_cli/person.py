@@ -30,14 +30,20 @@ _REFUSALS = {
 Ask = Callable[[str, bool], str]
 
 
-class Person:
-    """Ends its session when it is left, unless nobody was signed in."""
+def api_of_session(url: str, token: str) -> Transport:
+    """The management API as the person of a session."""
+    return Transport("", url, headers={"X-Session-Token": token, "User-Agent": "slipstream-cli"})
 
-    def __init__(self, url: str) -> None:
+
+class Person:
+    """Ends its session when it is left, unless nobody was signed in or the session is kept."""
+
+    def __init__(self, url: str, token: str = "") -> None:
         self._url = url
         local = httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(base_url=url + _FLOWS, timeout=DEFAULT_TIMEOUT_SECONDS, trust_env=not local)
-        self._token = ""
+        self._token = token
+        self._kept = False
         self._pending = ""  # what the service waits for; empty: signed in
 
     def __enter__(self) -> Self:
@@ -46,7 +52,7 @@ class Person:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token and not self._pending:
+        if self._token and not self._pending and not self._kept:
             self._http.delete("/session", headers={"X-Session-Token": self._token})
         self._http.close()
 
@@ -59,9 +65,14 @@ class Person:
         self._send("/login", {"email": email, "password": ask("Password", True)})
         self._finish(ask)
 
+    def keep(self) -> str:
+        """The session's token; the session outlives this object."""
+        self._kept = True
+        return self._token
+
     def api(self) -> Transport:
         """The management API, as this person."""
-        return Transport("", self._url, headers={"X-Session-Token": self._token, "User-Agent": "slipstream-cli"})
+        return api_of_session(self._url, self._token)
 
     def _finish(self, ask: Ask) -> None:
         while self._pending:

@@ -13,6 +13,7 @@ import typer
 from slipstream_cli import credentials, output
 from slipstream_cli.credentials import Profile
 from slipstream_cli.exits import NOT_FOUND, USAGE, CommandError
+from slipstream_cli.person import api_of_session
 from slipstream_client.errors import WaitTimedOut
 from slipstream_client.transport import Transport
 from slipstream_client.waiting import DEFAULT_WAIT_SECONDS, POLL_SECONDS, wait_for
@@ -35,7 +36,10 @@ class Session:
     def open(cls, profile: str | None, *, as_json: bool, dry_run: bool = False) -> Session:
         name = credentials.profile_name(profile)
         found = credentials.effective(credentials.load(name))
-        api = Transport(found.api_key, found.url, headers={"User-Agent": "slipstream-cli"})
+        if found.session_token and not found.api_key:
+            api = api_of_session(found.url, found.session_token)
+        else:
+            api = Transport(found.api_key, found.url, headers={"User-Agent": "slipstream-cli"})
         return cls(api, name, found, as_json, dry_run)
 
     # ------------------------------------------------------------------------------------------------------- requests

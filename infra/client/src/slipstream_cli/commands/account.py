@@ -60,23 +60,35 @@ def login(
     inference_url: InferenceUrl = None,
     role: Role = "admin",
     days: Days = 90,
+    as_person: Annotated[
+        bool, typer.Option("--as-person", help="Keep your session, not a key: the service's operators are people.")
+    ] = False,
 ) -> None:
     """Store a service key: one that you paste, or a new one of this terminal's own (with --email)."""
+    if as_person and email is None:
+        raise CommandError("--as-person needs --email.", USAGE)
     address = _address(session, url)
     if email is None:
         _keep_a_pasted_key(session, address, inference_url)
         return
     with Person(address) as person:
         person.sign_in(email, _ask)
+        if as_person:
+            _store(session, Profile(url=address, session_token=person.keep()), inference_url)
+            session.show({}, "Some acts ask for a fresh sign-in. `slipstream logout` ends the session.")
+            return
         with person.api() as api:
-            as_person = Session(api, session.profile_name, replace(session.profile, organization=""), session.as_json)
-            chosen = as_person.get(f"/organizations/{as_person.organization(organization)}")
+            myself = Session(api, session.profile_name, replace(session.profile, organization=""), session.as_json)
+            chosen = myself.get(f"/organizations/{myself.organization(organization)}")
             _keep_a_key(session, api, chosen, inference_url, role=role, days=days)
 
 
 def logout(session: Session) -> None:
-    """Forget the profile, and revoke the key if this terminal made it."""
+    """Forget the profile; revoke the key if this terminal made it, end the session if it kept one."""
     stored = credentials.load(session.profile_name)
+    if stored.session_token:
+        with Person(stored.url, stored.session_token):
+            session.note("Ended the session.")
     if stored.api_key_id:
         with Transport(stored.api_key, stored.url) as api:
             try:
@@ -95,7 +107,8 @@ def whoami(session: Session) -> None:
         output.print_json({"url": session.profile.url, "profile": session.profile_name, "organizations": found["data"]})
         return
     key = session.profile.api_key
-    shown = {"service": session.profile.url, "profile": session.profile_name, "key": f"{key[:8]}…{key[-4:]}"}
+    by = f"key {key[:8]}…{key[-4:]}" if key else "a person's session"
+    shown = {"service": session.profile.url, "profile": session.profile_name, "signed in by": by}
     output.print_fields(shown)
     session.show_page(found, ("id", "name", "created_at"))
 
@@ -120,7 +133,8 @@ def _keep_a_key(
     made = api.send("POST", "/api/v1/service-keys", json=body).json()
     if not made["key"]:
         raise CommandError(f"The key {made['id']} was made, but its text was lost on the way: try again.")
-    _store(session, api.base_url, made["key"], inference_url, key_id=made["id"], organization=organization["id"])
+    stored = Profile(url=api.base_url, api_key=made["key"], api_key_id=made["id"], organization=str(organization["id"]))
+    _store(session, stored, inference_url)
     session.show(organization, f"This terminal has a service key ({role}, until {expires:%Y-%m-%d}): {made['id']}.")
 
 
@@ -131,22 +145,14 @@ def _keep_a_pasted_key(session: Session, address: str, inference_url: str | None
     with Transport(key, address) as api:
         found = api.send("GET", "/api/v1/organizations").json()
     only = found["data"][0]["id"] if len(found["data"]) == 1 else ""
-    _store(session, address, key, inference_url, organization=only)
+    _store(session, Profile(url=address, api_key=key, organization=only), inference_url)
     session.show_page(found, ("id", "name", "created_at"))
 
 
-def _store(
-    session: Session, url: str, key: str, inference_url: str | None, *, organization: str, key_id: str = ""
-) -> None:
-    stored = Profile(
-        url=url,
-        api_key=key,
-        api_key_id=key_id,
-        inference_url=inference_url or session.profile.inference_url,
-        organization=organization,
-    )
+def _store(session: Session, profile: Profile, inference_url: str | None) -> None:
+    stored = replace(profile, inference_url=inference_url or session.profile.inference_url)
     place = credentials.save(session.profile_name, stored)
-    session.note(f"Signed in to {url}; stored in {place} as {session.profile_name!r}.")
+    session.note(f"Signed in to {stored.url}; stored in {place} as {session.profile_name!r}.")
 
 
 def _address(session: Session, url: str | None) -> str:

@@ -54,6 +54,13 @@ def show_capacity(session: Session) -> None:
         )
 
 
+@app.command("audit")
+def list_operator_events(session: Session, limit: Limit = 20) -> None:
+    """What operators did, newest first."""
+    found = session.page("/operator-events", limit=limit)
+    session.show_page(found, ("at", "actor", "action", "target", "changes"))
+
+
 @app.command("cordon")
 def cordon_node(session: Session, node: str) -> None:
     """Place nothing more on a node; what it serves stays."""

@@ -28,6 +28,16 @@ def list_runs(
     session.show_page(session.page("/training-runs", limit=limit, project_id=chosen, state=state), _COLUMNS)
 
 
+@app.command("estimate")
+def estimate_run(
+    session: Session,
+    speculator: Annotated[str | None, typer.Argument(help="Id; default: the project's only one.")] = None,
+    project: Project = None,
+) -> None:
+    """What a run would take now: records, seconds, price; and whether the day's quota allows it."""
+    session.show(session.get(f"/speculators/{session.speculator(speculator, project)}/training-estimate"))
+
+
 @app.command("start")
 def start_run(
     session: Session,

@@ -1,0 +1,1 @@
+"""Documents whose commands are run: what they show is what happened."""
