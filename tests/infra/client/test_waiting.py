@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from slipstream_client import Transport, WaitFailed, WaitTimedOut
+from slipstream_client.errors import NotFound
 from slipstream_client.waiting import path_of, wait_for
 
 
@@ -15,11 +16,16 @@ def endpoint(state: str, *, generation: int = 2, observed: int = 2) -> dict[str,
     return {"id": "ep_1", "state": state, "state_reason": reason, **versions}
 
 
-def wait(*readings: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
+def wait(*readings: dict[str, Any], timeout: float = 60.0, state: str = "ready") -> dict[str, Any]:
+    """After the last reading the resource is gone."""
     left = list(readings)
-    answer = httpx.MockTransport(lambda request: httpx.Response(200, json=left.pop(0)))
+
+    def answer_next(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=left.pop(0)) if left else httpx.Response(404, json={"code": "not_found"})
+
+    answer = httpx.MockTransport(answer_next)
     api = Transport("slm_test", "http://slipstream.test", httpx_client=httpx.Client(transport=answer))
-    return wait_for(api, "ep_1", ["ready"], timeout=timeout, sleep=lambda seconds: None)
+    return wait_for(api, "ep_1", [state], timeout=timeout, sleep=lambda seconds: None)
 
 
 def test_it_waits_until_the_state_is_reached() -> None:
@@ -36,6 +42,13 @@ def test_it_fails_at_once_when_the_resource_rests_elsewhere() -> None:
     with pytest.raises(WaitFailed, match="failed \\(It is failed\\), not ready") as failed:
         wait(endpoint("failed"))
     assert failed.value.resource["state"] == "failed"
+
+
+def test_what_is_gone_is_deleted_and_nothing_else() -> None:
+    gone = wait(endpoint("deleting"), state="deleted")
+    assert (gone["id"], gone["state"]) == ("ep_1", "deleted")
+    with pytest.raises(NotFound):
+        wait(endpoint("loading"))
 
 
 def test_it_gives_up_after_the_time() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+# Longer ones of the inner values are for programs: --json.
+_MAX_INNER_CHARACTERS = 240
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 # A column: a (dotted) field, or a heading with how to get the value.
@@ -38,9 +40,9 @@ def print_fields(thing: Mapping[str, Any]) -> None:
             _print_line(_bold(name))
             inner = max(len(key) for key in value)
             for key, item in value.items():
-                _print_line(f"  {key.ljust(inner)}  {text_of(item)}")
+                _print_line(f"  {key.ljust(inner)}  {_brief(item)}")
         else:
-            _print_line(f"{_bold(name.ljust(width))}  {text_of(value)}")
+            _print_line(f"{_bold(name.ljust(width))}  {_brief(value)}")
 
 
 def note(text: str) -> None:
@@ -76,6 +78,13 @@ def text_of(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
+
+
+def _brief(value: Any) -> str:
+    text = text_of(value)
+    if isinstance(value, (dict, list)) and len(text) > _MAX_INNER_CHARACTERS:
+        return f"({len(value)} items: see --json)"
+    return text
 
 
 @contextmanager

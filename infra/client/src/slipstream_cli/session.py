@@ -196,6 +196,6 @@ def _ids(found: Sequence[Object]) -> str:
 
 def _words(reading: Object) -> str:
     parts = [str(reading["state"]), str(reading.get("phase") or "")]
-    if (loss := reading.get("loss")) is not None:
+    if (loss := reading.get("loss")) is not None and sys.stderr.isatty():  # in a log it would be a line a second
         parts.append(f"loss {loss:.3f}")
     return " ".join(part for part in parts if part)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from slipstream_client.errors import WaitFailed, WaitTimedOut
+from slipstream_client.errors import NotFound, WaitFailed, WaitTimedOut
 from slipstream_client.transport import Transport
 
 DEFAULT_WAIT_SECONDS = 600.0
@@ -50,12 +50,18 @@ def wait_for(
     """The API's object once it is in one of `states` and the service has seen its latest change.
 
     timeout, interval: seconds. on_change: called with each reading. Raises WaitFailed when the resource came to rest in
-    another state, WaitTimedOut, or ApiError.
+    another state, WaitTimedOut, or ApiError. Something that can't be read any more is `deleted`.
     """
     path = path_of(resource_id)
     deadline = time.monotonic() + timeout
+    resource: dict[str, Any] = {"id": resource_id}
     while True:
-        resource: dict[str, Any] = transport.send("GET", path).json()
+        try:
+            resource = transport.send("GET", path).json()
+        except NotFound:
+            if "deleted" not in states:
+                raise
+            return {**resource, "state": "deleted"}
         if on_change is not None:
             on_change(resource)
         if resource["state"] in states and _is_observed(resource):

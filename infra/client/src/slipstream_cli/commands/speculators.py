@@ -14,7 +14,10 @@ from slipstream_cli.session import Object, Session
 
 app = Group("speculators", "Speculators: what learns from a project's traffic, in versions.")
 
-_VERSIONS = ("id", "number", "state", "sample_count", "gate.reason", "promoted_at", "created_at")
+_VERSIONS = (
+    *("id", "number", "state", "sample_count", "gate.outcome", "gate.gain", "gate.gain_lower_bound"),
+    *("promoted_at", "created_at"),
+)
 _EVENTS = ("at", "from_state", "to_state", "code", "message", "actor")
 Strategy = Annotated[str | None, typer.Option(help="immediate or canary.")]
 Speculator = Annotated[str | None, typer.Argument(help="Id; default: the project's only one.")]
