@@ -334,6 +334,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "NodeTokenStateEnum": "control_plane.fleet.serializers.TOKEN_STATES",
         "SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values",
         "TrainingRunStateEnum": "control_plane.training.models.RunState.values",
     },

@@ -53,6 +53,7 @@ from .node_event import NodeEvent
 from .node_event_page import NodeEventPage
 from .node_page import NodePage
 from .node_state_enum import NodeStateEnum
+from .node_token_state_enum import NodeTokenStateEnum
 from .operator_event import OperatorEvent
 from .operator_event_page import OperatorEventPage
 from .organization import Organization
@@ -95,7 +96,6 @@ from .speculator_version_event import SpeculatorVersionEvent
 from .speculator_version_event_page import SpeculatorVersionEventPage
 from .speculator_version_page import SpeculatorVersionPage
 from .speculator_version_state_enum import SpeculatorVersionStateEnum
-from .state_818_enum import State818Enum
 from .state_reason import StateReason
 from .statement import Statement
 from .statement_line import StatementLine
@@ -183,6 +183,7 @@ __all__ = (
     "NodeEventPage",
     "NodePage",
     "NodeStateEnum",
+    "NodeTokenStateEnum",
     "OperatorEvent",
     "OperatorEventPage",
     "Organization",
@@ -225,7 +226,6 @@ __all__ = (
     "SpeculatorVersionEventPage",
     "SpeculatorVersionPage",
     "SpeculatorVersionStateEnum",
-    "State818Enum",
     "Statement",
     "StatementLine",
     "StatementLineKindEnum",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.state_818_enum import State818Enum
+from ..models.node_token_state_enum import NodeTokenStateEnum
 
 T = TypeVar("T", bound="Token")
 
@@ -17,7 +17,7 @@ class Token:
     """
     Attributes:
         id (str):
-        state (State818Enum): * `open` - open
+        state (NodeTokenStateEnum): * `open` - open
             * `used` - used
             * `revoked` - revoked
             * `expired` - expired
@@ -32,7 +32,7 @@ class Token:
     """
 
     id: str
-    state: State818Enum
+    state: NodeTokenStateEnum
     node_name: str
     model: str
     created_at: datetime.datetime
@@ -97,7 +97,7 @@ class Token:
         d = dict(src_dict)
         id = d.pop("id")
 
-        state = State818Enum(d.pop("state"))
+        state = NodeTokenStateEnum(d.pop("state"))
 
         node_name = d.pop("node_name")
 

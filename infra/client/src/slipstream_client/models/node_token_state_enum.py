@@ -3,7 +3,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class State818Enum(StrEnum):
+class NodeTokenStateEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
     EXPIRED = "expired"
@@ -12,7 +12,7 @@ class State818Enum(StrEnum):
     USED = "used"
 
     @classmethod
-    def _missing_(cls, value: object) -> State818Enum | None:
+    def _missing_(cls, value: object) -> NodeTokenStateEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
