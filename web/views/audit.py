@@ -25,8 +25,11 @@ def index(page: Page) -> HttpResponse:
     days = {name: _midnight(filters[name]) for name in ("start", "end")}
     wanted = AuditFilter(
         organization_id=page.organization.id,
-        **{name: filters[name] or None for name in ("action", "actor", "target")},
-        **days,
+        action=filters["action"] or None,
+        actor=filters["actor"] or None,
+        target=filters["target"] or None,
+        start=days["start"],
+        end=days["end"],
     )
     rows = audit_events(page.principal, wanted).order_by("-number")
     before = asked.get("before", "")
