@@ -105,7 +105,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
     ledger = Ledger(spool, segments, SpeculationWindows(), limiter, Metrics())
     limits = ServerLimits(max_context=4096, request_timeout_seconds=20.0)
     serving = Serving(engine, ByteCodec(), snapshots, PEPPER, limiter, ledger, limits)
-    server = uvicorn.Server(uvicorn.Config(create_app(serving), port=0, log_config=None, lifespan="off", proxy_headers=False))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(serving), port=0, log_config=None, lifespan="off", proxy_headers=False)
+    )
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 

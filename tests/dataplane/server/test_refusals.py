@@ -79,7 +79,9 @@ def test_a_key_for_one_endpoint_knows_no_other(node: Node) -> None:
 def test_a_key_with_an_allow_list_is_the_same_401_from_elsewhere(node: Node) -> None:
     refused, unknown = _models(node, "fenced"), _models(node, "expired")
     assert (refused.status_code, refused.json()) == (401, unknown.json())
-    assert _models(node, "fenced", **{"X-Forwarded-For": "192.0.2.7"}).status_code == 401, "a client writes what it likes"
+    assert _models(node, "fenced", **{"X-Forwarded-For": "192.0.2.7"}).status_code == 401, (
+        "a client writes what it likes"
+    )
 
 
 @pytest.mark.parametrize(
