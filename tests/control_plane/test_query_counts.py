@@ -49,6 +49,7 @@ from tests.control_plane.test_isolation import ROUTES, ObjectRoute
 RECORD = Path(__file__).with_name("query_counts.json")
 RECORDING = os.environ.get("SLIPSTREAM_RECORD_QUERY_COUNTS") == "1"
 FEW, MANY = 2, 20
+FIXED = {"permissions"}  # a table in the code: no query, and nothing that grows
 
 pytestmark = pytest.mark.django_db
 
@@ -250,7 +251,7 @@ def _measure(api: Api, path: str) -> tuple[int, int]:
 
 def test_every_list_has_a_case_and_every_case_a_list() -> None:
     """A new list: add it to LISTS with what makes one row more, then record its count (see above)."""
-    assert list_routes() == sorted(LISTS)
+    assert set(list_routes()) - FIXED == set(LISTS)
 
 
 @pytest.mark.parametrize("route", sorted(LISTS))
