@@ -64,8 +64,8 @@ class Member(ApiView):
         return Response(status=204)
 
     def _find(self, organization_id: str, member_id: str) -> Membership:
-        selectors.organization(self.principal, organization_id, "member:write")
-        return selectors.one_or_404(selectors.memberships(self.principal, organization_id), member_id)
+        rows = selectors.memberships(self.principal, organization_id, "member:write")
+        return selectors.one_or_404(rows, member_id)
 
 
 class Invitations(ApiView):
@@ -136,8 +136,8 @@ class AcceptedInvitation(ApiView):
 
 def find_invitation(view: ApiView, organization_id: str, invitation_id: str) -> models.Invitation:
     """To change it. Raises NotFound, Forbidden."""
-    selectors.organization(view.principal, organization_id, "member:write")
-    return selectors.one_or_404(selectors.invitations(view.principal, organization_id), invitation_id)
+    rows = selectors.invitations(view.principal, organization_id, "member:write")
+    return selectors.one_or_404(rows, invitation_id)
 
 
 urlpatterns = [

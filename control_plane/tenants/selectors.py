@@ -58,13 +58,13 @@ def project(principal: Principal, project_id: str, permission: str = "project:re
     return found
 
 
-def memberships(principal: Principal, organization_id: str) -> QuerySet[Membership]:
-    organization(principal, organization_id, "member:read")
+def memberships(principal: Principal, organization_id: str, permission: str = "member:read") -> QuerySet[Membership]:
+    organization(principal, organization_id, permission)
     return Membership.objects.filter(organization_id=organization_id).select_related("user")
 
 
-def invitations(principal: Principal, organization_id: str) -> QuerySet[Invitation]:
-    organization(principal, organization_id, "member:read")
+def invitations(principal: Principal, organization_id: str, permission: str = "member:read") -> QuerySet[Invitation]:
+    organization(principal, organization_id, permission)
     return Invitation.objects.filter(organization_id=organization_id)
 
 
