@@ -51,6 +51,7 @@ class ScriptedEngine:
     aborted: list[str] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     waiting: int = 0
+    pause_seconds: float = 0.001  # between three tokens and the next three
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationChunk]:
         self.requests.append(request)
@@ -68,7 +69,7 @@ class ScriptedEngine:
             part = tuple(tokens[start : min(start + 3, request.max_tokens)])
             logprobs = tuple(TokenLogprob(token, -0.5, ((token, -0.5),)) for token in part)
             yield GenerationChunk(part, logprobs if request.num_logprobs is not None else (), num_cached_tokens=1)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(self.pause_seconds)
             if request.request_id in self.aborted:
                 yield GenerationChunk((), finish_reason="cancelled", stats=stats)
                 return
