@@ -17,7 +17,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO)
     config = read_config(sys.argv[1:], os.environ)
     engine = LoadedEngine(
-        engine=ScriptedEngine(pause_seconds=0.05),
+        engine=ScriptedEngine(version=None, pause_seconds=0.05),
         codec=ByteCodec(),
         max_context=4096,
         refresh=lambda wanted: [],

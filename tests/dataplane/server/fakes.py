@@ -51,6 +51,7 @@ class ScriptedEngine:
     aborted: list[str] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     waiting: int = 0
+    version: str | None = "spv_1"
     pause_seconds: float = 0.001  # between three tokens and the next three
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationChunk]:
@@ -58,7 +59,9 @@ class ScriptedEngine:
         prompt = bytes(request.prompt_tokens).decode(errors="replace")
         script = re.search(r"say <(.*?)>", prompt, re.DOTALL)
         tokens = [*(script[1].encode() if script else b"hello"), EOS]
-        stats = SpeculationStats(request.speculation.mode, 2, 6, 4, decode_seconds=0.1, speculator_version_id="spv_1")
+        stats = SpeculationStats(
+            request.speculation.mode, 2, 6, 4, decode_seconds=0.1, speculator_version_id=self.version
+        )
         if "fail" in prompt:
             yield GenerationChunk(tuple(tokens[:2]))
             yield GenerationChunk((), finish_reason="error", error="scripted", stats=stats)
