@@ -20,6 +20,7 @@ from .comparison import Comparison
 from .desired_enum import DesiredEnum
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
+from .end_user_erasure_body_request import EndUserErasureBodyRequest
 from .endpoint import Endpoint
 from .endpoint_create_request import EndpointCreateRequest
 from .endpoint_event import EndpointEvent
@@ -42,6 +43,7 @@ from .loss_point import LossPoint
 from .member import Member
 from .member_create_request import MemberCreateRequest
 from .member_page import MemberPage
+from .memory_scope_enum import MemoryScopeEnum
 from .model import Model
 from .model_page import ModelPage
 from .name_body_request import NameBodyRequest
@@ -77,6 +79,7 @@ from .promotion_enum import PromotionEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
+from .redaction_enum import RedactionEnum
 from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
@@ -101,6 +104,7 @@ from .statement import Statement
 from .statement_line import StatementLine
 from .statement_line_kind_enum import StatementLineKindEnum
 from .strategy_enum import StrategyEnum
+from .stream_coalescing_enum import StreamCoalescingEnum
 from .token import Token
 from .token_create_request import TokenCreateRequest
 from .token_page import TokenPage
@@ -156,6 +160,7 @@ __all__ = (
     "EndpointEventPage",
     "EndpointPage",
     "EndpointStateEnum",
+    "EndUserErasureBodyRequest",
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
@@ -172,6 +177,7 @@ __all__ = (
     "Member",
     "MemberCreateRequest",
     "MemberPage",
+    "MemoryScopeEnum",
     "Model",
     "ModelPage",
     "NameBodyRequest",
@@ -207,6 +213,7 @@ __all__ = (
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
+    "RedactionEnum",
     "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
@@ -231,6 +238,7 @@ __all__ = (
     "StatementLineKindEnum",
     "StateReason",
     "StrategyEnum",
+    "StreamCoalescingEnum",
     "Token",
     "TokenCreateRequest",
     "TokenPage",
