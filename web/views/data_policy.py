@@ -14,7 +14,6 @@ from control_plane.training import erasure
 from control_plane.training import selectors as training
 from web.page import Page, page
 
-
 # What the page says of each choice; their names are the API's.
 CHOICES = {
     "redaction": (
@@ -65,12 +64,14 @@ def _change(page: Page) -> None:
     assert page.project is not None
     posted = page.request.POST
     audit = {"actor": page.principal.actor, "request_id": page.request_id}
-    if posted.get("action") == "delete":
+    if posted.get("action") in ("delete", "delete-end-user"):
         page.require("traffic:delete")
-        if end_user := posted.get("end_user", ""):
+        if posted["action"] == "delete":
+            erasure.request_erasure(page.project, **audit)
+        elif end_user := posted.get("end_user", ""):
             erasure.request_end_user_erasure(page.project, end_user, **audit)
         else:
-            erasure.request_erasure(page.project, **audit)
+            raise Invalid("Say whose traffic is to be deleted.")
         messages.success(page.request, "The traffic is being deleted; the receipt appears below.", extra_tags="good")
         return
     page.require("traffic_policy:write")
