@@ -48,12 +48,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """source, target: a rate, or a geometric mean (seconds; tokens per step). change: the difference of rates, else the
-    ratio minus 1. bound: how small the change for the worse may be at least; worse if it is beyond `limit`."""
+    """before, after: a rate, or a geometric mean (seconds; tokens per step), of the old and the new deployment.
+
+    change: the difference of rates, else the ratio minus 1. bound: how small the change for the worse may be at least;
+    worse if it is beyond `limit`.
+    """
 
     name: str
-    source: float
-    target: float
+    before: float
+    after: float
     change: float
     bound: float
     limit: float
@@ -160,9 +163,9 @@ _NAMES = {
 
 def _words(measure: Measure) -> str:
     if measure.name == "errors":
-        values = f"from {measure.source:.1%} to {measure.target:.1%}, by {measure.bound:.1%} at least"
+        values = f"from {measure.before:.1%} to {measure.after:.1%}, by {measure.bound:.1%} at least"
     elif measure.name == "acceptance":
-        values = f"from {measure.source:.2f} to {measure.target:.2f}, by {-measure.bound:.0%} at least"
+        values = f"from {measure.before:.2f} to {measure.after:.2f}, by {-measure.bound:.0%} at least"
     else:
-        values = f"from {measure.source:.3g} s to {measure.target:.3g} s, by {measure.bound:.0%} at least"
+        values = f"from {measure.before:.3g} s to {measure.after:.3g} s, by {measure.bound:.0%} at least"
     return f"{_NAMES[measure.name]} {values} ({abs(measure.limit):.0%} is allowed)."

@@ -184,8 +184,8 @@ class RolloutAbort(StrictSerializer):
 
 class MeasureSerializer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(["errors", "first_token", "per_token", "acceptance"])
-    source = serializers.FloatField(help_text="Of the old deployment: a rate, seconds, or tokens per step.")
-    target = serializers.FloatField()
+    before = serializers.FloatField(help_text="Of the old deployment: a rate, seconds, or tokens per step.")
+    after = serializers.FloatField(help_text="Of the new one.")
     change = serializers.FloatField(help_text="errors: the difference; else the ratio minus 1.")
     bound = serializers.FloatField(help_text="Confidence bound of the change, on the favourable side.")
     limit = serializers.FloatField(help_text="The new deployment is worse if the bound is beyond.")
@@ -194,12 +194,12 @@ class MeasureSerializer(serializers.Serializer[Any]):
 
 class CountedSerializer(serializers.Serializer[Any]):
     requests = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    failed = serializers.IntegerField()
 
 
 class EvidenceSerializer(serializers.Serializer[Any]):
-    source = CountedSerializer()
-    target = CountedSerializer()
+    before = CountedSerializer(help_text="The old deployment, since the first shift.")
+    after = CountedSerializer(help_text="The new one.")
     requests_in_step = serializers.IntegerField()
     measures = MeasureSerializer(many=True)
     reason = serializers.CharField()

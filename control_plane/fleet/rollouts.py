@@ -153,8 +153,8 @@ def _refusal(rollout: Rollout, nodes: list[Node]) -> str:
 
 def _shown(source: Evidence, target: Evidence, verdict: Verdict) -> dict[str, Any]:
     return {
-        "source": {"requests": source.requests, "errors": source.errors},
-        "target": {"requests": target.requests, "errors": target.errors},
+        "before": {"requests": source.requests, "failed": source.errors},
+        "after": {"requests": target.requests, "failed": target.errors},
         "measures": [dataclasses.asdict(measure) for measure in verdict.measures],
         "reason": verdict.reason,
     }

@@ -199,7 +199,7 @@ def action(page: Page, endpoint_id: str) -> HttpResponse:
     """Start, stop, or change the speculation policy."""
     endpoint = _endpoint(page, endpoint_id, "endpoint:write")
     posted = page.request.POST
-    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
     try:
         if posted.get("desired_state") in ("running", "stopped"):
             services.set_desired_state(endpoint, posted["desired_state"], **audit)
