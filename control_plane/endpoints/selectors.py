@@ -25,6 +25,10 @@ from control_plane.tenants.principal import Principal
 from control_plane.tenants.selectors import one_or_404
 from dataplane.contracts import Moments
 
+# One that was brought back is `deleted` until the reconciler has seen it.
+_GONE = Q(state="deleted", desired_state="deleted")
+_ITS_ENDPOINT_IS_GONE = Q(endpoint__state="deleted", endpoint__desired_state="deleted")
+
 
 def catalogue() -> QuerySet[CatalogueModel]:
     return CatalogueModel.objects.filter(enabled=True).order_by("id")
@@ -45,14 +49,14 @@ def endpoints(principal: Principal, *, project_id: str | None = None, deleted: b
     if deleted:
         rows = rows.filter(desired_state="deleted", purged_at=None, deleted_at__gt=_retained_since())
     else:
-        rows = rows.exclude(state="deleted")
+        rows = rows.exclude(_GONE)
     rows = _with_rollout(rows)
     return rows if project_id is None else rows.filter(project_id=project_id)
 
 
 def endpoint(principal: Principal, endpoint_id: str, permission: str = "endpoint:read") -> Endpoint:
     """Raises NotFound outside of the principal's organizations, Forbidden without the permission."""
-    rows = Endpoint.objects.filter(organization__in=principal.organization_ids).exclude(state="deleted")
+    rows = Endpoint.objects.filter(organization__in=principal.organization_ids).exclude(_GONE)
     found = one_or_404(_with_rollout(rows), endpoint_id)
     principal.require(permission, found.organization_id)
     return found
@@ -61,7 +65,7 @@ def endpoint(principal: Principal, endpoint_id: str, permission: str = "endpoint
 def endpoint_or_deleted(principal: Principal, endpoint_id: str, permission: str) -> Endpoint:
     """As `endpoint`, and also one that can be brought back."""
     rows = Endpoint.objects.filter(organization__in=principal.organization_ids)
-    alive = ~Q(state="deleted") | Q(purged_at=None, deleted_at__gt=_retained_since())
+    alive = ~_GONE | Q(purged_at=None, deleted_at__gt=_retained_since())
     found = one_or_404(_with_rollout(rows.filter(alive)), endpoint_id)
     principal.require(permission, found.organization_id)
     return found
@@ -86,12 +90,12 @@ def events_of(endpoint: Endpoint) -> QuerySet[EndpointEvent]:
 def deployments(principal: Principal, *, endpoint_id: str | None = None) -> QuerySet[Deployment]:
     """Of endpoints that are not deleted."""
     rows = Deployment.objects.filter(organization__in=principal.organizations_with("endpoint:read"))
-    rows = rows.exclude(endpoint__state="deleted")
+    rows = rows.exclude(_ITS_ENDPOINT_IS_GONE)
     return rows if endpoint_id is None else rows.filter(endpoint_id=endpoint_id)
 
 
 def deployment(principal: Principal, deployment_id: str, permission: str = "endpoint:read") -> Deployment:
-    rows = Deployment.objects.filter(organization__in=principal.organization_ids).exclude(endpoint__state="deleted")
+    rows = Deployment.objects.filter(organization__in=principal.organization_ids).exclude(_ITS_ENDPOINT_IS_GONE)
     found = one_or_404(rows.select_related("model"), deployment_id)
     principal.require(permission, found.organization_id)
     return found
@@ -99,13 +103,13 @@ def deployment(principal: Principal, deployment_id: str, permission: str = "endp
 
 def rollouts(principal: Principal, *, endpoint_id: str | None = None, state: str | None = None) -> QuerySet[Rollout]:
     rows = Rollout.objects.filter(organization__in=principal.organizations_with("endpoint:read"))
-    rows = rows.exclude(endpoint__state="deleted")
+    rows = rows.exclude(_ITS_ENDPOINT_IS_GONE)
     wanted = {"endpoint_id": endpoint_id, "state": state}
     return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
 
 
 def rollout(principal: Principal, rollout_id: str, permission: str = "endpoint:read") -> Rollout:
-    rows = Rollout.objects.filter(organization__in=principal.organization_ids).exclude(endpoint__state="deleted")
+    rows = Rollout.objects.filter(organization__in=principal.organization_ids).exclude(_ITS_ENDPOINT_IS_GONE)
     found = one_or_404(rows.select_related("endpoint", "source", "target"), rollout_id)
     principal.require(permission, found.organization_id)
     return found

@@ -29,6 +29,7 @@ from control_plane.endpoints.rollout_plan import make_plan
 from control_plane.fleet import reconciler
 from control_plane.fleet import rollouts as fleet_rollouts
 from control_plane.fleet.models import NODE_TRANSITIONS, Node
+from control_plane.speculators import canary
 from control_plane.speculators import services as speculators
 from control_plane.speculators.models import Speculator, SpeculatorVersion
 from control_plane.speculators.selectors import active_version
@@ -187,8 +188,13 @@ ROLLOUT = Machine(
 
 
 def _version(tenant: Tenant) -> World:
-    learner = _learner(tenant)
-    return World(tenant, learning.make_version(learner), others=[learning.make_version(learner) for _ in range(2)])
+    learner, node = _learner(tenant), FakeNode()
+    own = deployments.active_deployment(tenant.endpoint).id
+    node.heartbeat(windows=(traffic.window(tenant, own),))  # something to try a version on
+    reconciler.reconcile()
+    return World(
+        tenant, learning.make_version(learner), node=node, others=[learning.make_version(learner) for _ in range(2)]
+    )
 
 
 def _learner(tenant: Tenant) -> learning.Tenant:
@@ -207,17 +213,45 @@ def _speculator(world: World) -> Speculator:
     return Speculator.objects.get(project=world.tenant.project)
 
 
+def _try_version(*, failing: bool) -> Callable[[World], Any]:
+    """Whatever is on trial answers requests, and the rollout goes as far as it goes."""
+
+    def serve(world: World) -> None:
+        assert world.node is not None
+        row = deployments.open_rollout(world.tenant.endpoint)
+        if row is None:
+            return
+        rollouts.hurry(row, actor=ACTOR) if not failing and row.state != "aborting" else None
+        for _ in range(4):
+            windows = (
+                traffic.window(world.tenant, row.source_id, requests=40),
+                traffic.window(world.tenant, row.target_id, requests=40, errors=40 if failing else 0),
+            )
+            world.node.heartbeat(windows=windows)
+            fleet_rollouts.advance()
+
+    return serve
+
+
 def _one_active_at_most(world: World) -> None:
     rows = SpeculatorVersion.objects.filter(project=world.tenant.project)
     assert rows.filter(state="active").count() <= 1
     live = active_version(_speculator(world))
     assert live is None or live.promoted_at is not None
+    tried = rows.filter(state="canary")
+    row = deployments.open_rollout(world.tenant.endpoint)
+    assert not tried or (row is not None and [row.target.speculator_version_id] == [version.id for version in tried])
 
 
 VERSION = Machine(
     _version,
     {
         "promoted": lambda world: speculators.promote(world.row, actor=ACTOR),
+        "tried": lambda world: canary.start(world.row, actor=ACTOR),
+        "another tried": lambda world: canary.start(world.others[0], actor=ACTOR),
+        "trial serves well": _try_version(failing=False),
+        "trial serves badly": _try_version(failing=True),
+        "trial ended by hand": lambda world: rollouts.roll_back(world.tenant.endpoint, actor=ACTOR),
         "another promoted": lambda world: speculators.promote(world.others[0], actor=ACTOR),
         "a third promoted": lambda world: speculators.promote(world.others[1], actor=ACTOR),
         "pinned": lambda world: speculators.pin(world.row, actor=ACTOR),
