@@ -5,7 +5,10 @@ from __future__ import annotations
 from .api_keys import ApiKeysOperations
 from .audit_events import AuditEventsOperations
 from .capacity import CapacityOperations
+from .cost_estimates import CostEstimatesOperations
+from .deployments import DeploymentsOperations
 from .endpoints import EndpointsOperations
+from .hardware import HardwareOperations
 from .models import ModelsOperations
 from .node_tokens import NodeTokensOperations
 from .nodes import NodesOperations
@@ -14,6 +17,7 @@ from .organizations import OrganizationsOperations
 from .prices import PricesOperations
 from .projects import ProjectsOperations
 from .quarantined_usage import QuarantinedUsageOperations
+from .rollouts import RolloutsOperations
 from .service_keys import ServiceKeysOperations
 from .speculator_versions import SpeculatorVersionsOperations
 from .speculators import SpeculatorsOperations
@@ -28,7 +32,10 @@ class Operations(
     ApiKeysOperations,
     AuditEventsOperations,
     CapacityOperations,
+    CostEstimatesOperations,
+    DeploymentsOperations,
     EndpointsOperations,
+    HardwareOperations,
     ModelsOperations,
     NodeTokensOperations,
     NodesOperations,
@@ -37,6 +44,7 @@ class Operations(
     PricesOperations,
     ProjectsOperations,
     QuarantinedUsageOperations,
+    RolloutsOperations,
     ServiceKeysOperations,
     SpeculatorVersionsOperations,
     SpeculatorsOperations,
