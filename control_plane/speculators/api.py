@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from control_plane.common.pagination import PageQuery, page, page_body, page_schema
 from control_plane.common.parsing import StrictSerializer, TypedIdSerializerField, read_body
 from control_plane.common.views import ApiView
-from control_plane.endpoints.api import EndpointEventSerializer, StateReason
-from control_plane.speculators import selectors, services
+from control_plane.endpoints.serializers import EndpointEventSerializer, RolloutPlanBody, StateReason, plan_from
+from control_plane.speculators import canary, selectors, services
 from control_plane.speculators.models import (
     COALESCE_BOUNDS,
     COALESCING,
@@ -144,6 +144,10 @@ class SpeculatorVersionQuery(SpeculatorQuery):
     state = serializers.ChoiceField(VersionState.values, required=False)
 
 
+class PromoteBody(StrictSerializer):
+    rollout = RolloutPlanBody(required=False)
+
+
 class RollbackBody(StrictSerializer):
     reason = serializers.CharField(max_length=400, default="Rolled back on request.")
 
@@ -244,12 +248,22 @@ class SpeculatorVersion(ApiView):
 
 
 class Promote(ApiView):
-    @extend_schema(operation_id="promote_speculator_version", request=None, responses=SpeculatorVersionSerializer)
+    @extend_schema(
+        operation_id="promote_speculator_version",
+        request=PromoteBody,
+        responses=SpeculatorVersionSerializer,
+        description="Make the version the live one: as `rollout` says, else as the speculator's policy does. A canary "
+        "shifts the requests of one endpoint step by step; the version is `canary` meanwhile, and `active` or "
+        "`quarantined` afterwards.",
+    )
     def post(self, request: Request, version_id: str) -> Response:
         found = selectors.version(self.principal, version_id, "speculator:write")
-        changed = services.promote(
-            found, actor=self.principal.actor, message="Promoted on request.", request_id=self.request_id
-        )
+        plan = plan_from(read_body(PromoteBody, request).get("rollout"), found.speculator.strategy)
+        said = {"actor": self.principal.actor, "message": "Promoted on request.", "request_id": self.request_id}
+        if plan.strategy == "immediate":
+            changed = services.promote(found, **said)
+        else:
+            changed = canary.start(found, plan, **said)
         return Response(SpeculatorVersionSerializer(changed).data)
 
 

@@ -143,7 +143,7 @@ VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
     S.UPLOADING: frozenset({S.VERIFYING, S.REJECTED, S.RETIRED}),
     S.VERIFYING: frozenset({S.ELIGIBLE, S.REJECTED, S.QUARANTINED, S.RETIRED}),
     S.ELIGIBLE: frozenset({S.CANARY, S.ACTIVE, S.QUARANTINED, S.RETIRED}),
-    S.CANARY: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
+    S.CANARY: frozenset({S.ACTIVE, S.ELIGIBLE, S.QUARANTINED, S.RETIRED}),
     S.ACTIVE: frozenset({S.SUPERSEDED, S.QUARANTINED, S.RETIRED}),
     S.SUPERSEDED: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
     S.REJECTED: frozenset({S.RETIRED}),
@@ -152,6 +152,8 @@ VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
     S.PURGED: frozenset(),
 }
 PROMOTABLE = frozenset({S.ELIGIBLE, S.SUPERSEDED})
+# In which a deployment that names the version may run it; else the static speculator serves.
+SERVABLE = frozenset({S.ELIGIBLE, S.CANARY, S.ACTIVE, S.SUPERSEDED})
 
 
 class SpeculatorVersion(Stateful, TenantModel):
@@ -192,6 +194,7 @@ class SpeculatorVersion(Stateful, TenantModel):
             models.UniqueConstraint(fields=["speculator", "number"], name="speculator_version_number"),
             # The target of composite foreign keys: parents and runs can't name another speculator's version.
             models.UniqueConstraint(fields=["speculator", "id"], name="speculator_version_speculator_id"),
+            models.UniqueConstraint(fields=["project", "id"], name="speculator_version_project_id"),
             models.UniqueConstraint(
                 fields=["speculator"], condition=Q(state="active"), name="speculator_version_one_active"
             ),
@@ -216,6 +219,7 @@ class AdaptationKind(models.TextChoices):
     SKIPPED = "skipped"
     FAILED = "failed"
     WAITING = "waiting"  # a version passed the gate, and a person decides
+    CANARY = "canary"  # a version is on trial with a share of an endpoint's requests
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     REGRESSED = "regressed"

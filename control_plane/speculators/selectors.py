@@ -8,6 +8,7 @@ from django.db.models import Prefetch, QuerySet
 
 from control_plane.endpoints.models import Endpoint
 from control_plane.speculators.models import (
+    SERVABLE,
     Speculator,
     SpeculatorVersion,
     SpeculatorVersionEvent,
@@ -68,6 +69,25 @@ def active_version_refs(project_ids: Iterable[str]) -> dict[tuple[str, str], con
             manifest_sha256=manifest_sha256,
         )
         for project_id, model_id, speculator_id, version_id, number, manifest_key, manifest_sha256 in found
+    }
+
+
+def pinned_version_refs(project_ids: Iterable[str], version_ids: Iterable[str]) -> dict[str, contracts.SpeculatorRef]:
+    """Versions that deployments name, by id, in one query; without those that may not serve (any more)."""
+    wanted = list(version_ids)
+    if not wanted:
+        return {}
+    rows = SpeculatorVersion.objects.filter(project__in=list(project_ids), pk__in=wanted, state__in=SERVABLE)
+    found = rows.values_list("id", "speculator_id", "number", "manifest_key", "manifest_sha256")
+    return {
+        version_id: contracts.SpeculatorRef(
+            speculator_id=speculator_id,
+            speculator_version_id=version_id,
+            number=number,
+            manifest_key=manifest_key,
+            manifest_sha256=manifest_sha256,
+        )
+        for version_id, speculator_id, number, manifest_key, manifest_sha256 in found
     }
 
 

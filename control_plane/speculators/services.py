@@ -221,14 +221,23 @@ def create_version(
 
 @transaction.atomic
 def promote(
-    version: SpeculatorVersion, *, actor: str, code: str = "promoted", message: str = "", request_id: str = ""
+    version: SpeculatorVersion,
+    *,
+    actor: str,
+    code: str = "promoted",
+    message: str = "",
+    request_id: str = "",
+    on_trial: bool = False,
 ) -> SpeculatorVersion:
-    """Make the version the one that serves; the one before it is superseded. Promoting the active one is a no-op."""
+    """Make the version the one that serves; the one before it is superseded. Promoting the active one is a no-op.
+
+    on_trial: it is a canary whose rollout has completed (canary.py).
+    """
     speculator = _lock(version.speculator)
     version.refresh_from_db()
     if version.state == VersionState.ACTIVE:
         return version
-    if version.state not in PROMOTABLE:
+    if version.state not in PROMOTABLE and not (on_trial and version.state == VersionState.CANARY):
         raise Conflict(f"A version that is {version.state} can't be promoted.", code="illegal_transition")
     before = active_version(speculator)
     if before is not None:
