@@ -349,6 +349,7 @@ SPECTACULAR_SETTINGS = {
         "RolloutStrategyEnum": "control_plane.endpoints.models.STRATEGIES",
         "TokenKindEnum": "control_plane.billing.money.KINDS",
         "NodeTokenStateEnum": "control_plane.fleet.serializers.TOKEN_STATES",
+        "RoleEnum": "control_plane.tenants.permissions.ROLES",
         "SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values",
         "TrainingRunStateEnum": "control_plane.training.models.RunState.values",
     },

@@ -119,6 +119,7 @@ class Node:
                 max_waiting=config.max_waiting,
                 request_timeout_seconds=config.request_timeout_seconds,
                 metrics_token=config.metrics_token,
+                trusted_proxies=config.trusted_proxies,
             ),
         )
         self._agent = self._make_agent(state)
@@ -133,6 +134,7 @@ class Node:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # who the client is, is decided by `contracts.client_address` alone
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=2,
             )

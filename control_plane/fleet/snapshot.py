@@ -127,6 +127,9 @@ def _keys(project_ids: list[str]) -> tuple[contracts.KeyDigest, ...]:
             digest=row.digest,
             pepper_id=row.pepper_id,
             expires_at=_rfc3339(row.expires_at) if row.expires_at else None,
+            scopes=tuple(row.scopes),
+            endpoints=tuple(row.endpoints),
+            allowed_ips=tuple(row.allowed_ips),
         )
         for row in rows
     )

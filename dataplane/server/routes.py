@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from dataplane.contracts import EndpointConfig
+from dataplane.contracts import EndpointConfig, client_address
 from dataplane.engines.base import GenerationRequest
 from dataplane.errors import AuthenticationFailed, BodyTooLarge, InvalidRequest, Unavailable
 from dataplane.server.admission import (
@@ -47,7 +47,7 @@ _LINGER_BYTES = 64 << 20
 
 async def chat_completions(request: Request) -> Response:
     serving = _serving(request)
-    _caller(request)  # nothing of a stranger's is read
+    _caller(request, "inference:write")  # nothing of a stranger's is read
     body = parse_request(ChatRequest, await _read_body(request))
     messages = [message.to_template() for message in body.messages]
     try:
@@ -59,7 +59,7 @@ async def chat_completions(request: Request) -> Response:
 
 async def completions(request: Request) -> Response:
     serving = _serving(request)
-    _caller(request)  # nothing of a stranger's is read
+    _caller(request, "inference:write")  # nothing of a stranger's is read
     body = parse_request(CompletionRequest, await _read_body(request))
     prompts = await asyncio.to_thread(lambda: tuple(_tokens(serving, prompt) for prompt in body.prompts))
     if len(prompts) * body.num_choices > 64:
@@ -68,13 +68,14 @@ async def completions(request: Request) -> Response:
 
 
 async def list_models(request: Request) -> Response:
-    snapshot, caller = _caller(request)
-    endpoints = sorted(snapshot.endpoints_of(caller.project.project_id), key=lambda endpoint: endpoint.name)
+    snapshot, caller = _caller(request, "inference:read")
+    own = filter(caller.may_call, snapshot.endpoints_of(caller.project.project_id))
+    endpoints = sorted(own, key=lambda endpoint: endpoint.name)
     return JSONResponse({"object": "list", "data": [_model(endpoint, snapshot) for endpoint in endpoints]})
 
 
 async def get_model(request: Request) -> Response:
-    snapshot, caller = _caller(request)
+    snapshot, caller = _caller(request, "inference:read")
     return JSONResponse(_model(endpoint_of(caller, request.path_params["model"], snapshot), snapshot))
 
 
@@ -130,7 +131,7 @@ async def _complete(
     """Admit, run, answer: the common part of both completion routes."""
     serving = _serving(request)
     # What holds now decides: a body may take minutes to arrive, and a key or a consent may go meanwhile.
-    snapshot, caller = _caller(request)
+    snapshot, caller = _caller(request, "inference:write")
     endpoint = endpoint_of(caller, body.model, snapshot)
     max_tokens = [_max_tokens(serving, prompt, body, kind) for prompt in prompts]
     sampling = body.sampling(serving.codec.vocab_size)
@@ -252,10 +253,18 @@ def _serving(request: Request) -> Serving:
     return serving
 
 
-def _caller(request: Request) -> tuple[AppliedSnapshot, Caller]:
+def _caller(request: Request, scope: str) -> tuple[AppliedSnapshot, Caller]:
+    """Raises AuthenticationFailed, PermissionDenied, Unavailable."""
     serving = _serving(request)
     snapshot = serving.snapshot()
-    return snapshot, authenticate(request.headers.get("authorization"), snapshot, serving.pepper)
+    address = client_address(
+        request.client.host if request.client is not None else "",
+        ",".join(request.headers.getlist("x-forwarded-for")),
+        trusted_proxies=serving.limits.trusted_proxies,
+    )
+    caller = authenticate(request.headers.get("authorization"), snapshot, serving.pepper, address=address)
+    caller.require(scope)
+    return snapshot, caller
 
 
 async def _read_body(request: Request) -> bytes:

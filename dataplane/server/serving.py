@@ -22,6 +22,7 @@ class ServerLimits:
     max_waiting: int = 256
     request_timeout_seconds: float = 600.0
     metrics_token: str = field(default="", repr=False)
+    trusted_proxies: int = 0  # that append to X-Forwarded-For; 0 believes the peer's address alone
 
 
 @dataclass(slots=True)

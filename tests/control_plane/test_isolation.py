@@ -17,7 +17,8 @@ from control_plane.endpoints.rollouts import pause, start
 from control_plane.endpoints.services import create_endpoint, set_desired_state, update_endpoint
 from control_plane.speculators.models import Speculator
 from control_plane.speculators.services import ensure_speculator, set_traffic_policy
-from control_plane.tenants.models import Membership
+from control_plane.tenants.invitations import invite
+from control_plane.tenants.models import Invitation, Membership
 from control_plane.training.models import TrainingRun
 from control_plane.training.services import start_run
 from control_plane.webhooks.models import Webhook, WebhookDelivery
@@ -87,6 +88,18 @@ def _api_key(tenant: Tenant) -> dict[str, str]:
 
 def _service_key(tenant: Tenant) -> dict[str, str]:
     return {"key_id": tenant.service_key.id}
+
+
+def _invitation(tenant: Tenant) -> dict[str, str]:
+    rows = Invitation.objects.filter(organization=tenant.organization, revoked_at=None)
+    found = rows.first() or invite(
+        tenant.organization, email="dora@example.com", role="viewer", principal=tenant.principal
+    )
+    return {"organization_id": tenant.organization.id, "invitation_id": found.id}
+
+
+def _service_account(tenant: Tenant) -> dict[str, str]:
+    return {"account_id": tenant.service_key.account_id}
 
 
 def _speculator(tenant: Tenant) -> dict[str, str]:
@@ -176,9 +189,18 @@ def _delivery(tenant: Tenant) -> dict[str, str]:
 ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "organizations": ListRoute(),
     "organizations/<str:organization_id>": ObjectRoute(_organization, {"GET": None, "PATCH": {"name": "x"}}),
-    "organizations/<str:organization_id>/members": ObjectRoute(
+    "permissions": PublicRoute(),
+    "organizations/<str:organization_id>/members": ObjectRoute(_organization, {"GET": None}),
+    "organizations/<str:organization_id>/invitations": ObjectRoute(
         _organization, {"GET": None, "POST": {"email": "eve@example.com", "role": "viewer"}}
     ),
+    "organizations/<str:organization_id>/invitations/<str:invitation_id>": ObjectRoute(
+        _invitation, {"GET": None, "DELETE": None}
+    ),
+    "organizations/<str:organization_id>/invitations/<str:invitation_id>/resend": ObjectRoute(
+        _invitation, {"POST": None}
+    ),
+    "invitations/accept": PublicRoute(),  # by whoever was invited: tests/control_plane/tenants/test_invitations.py
     "organizations/<str:organization_id>/members/<str:member_id>": ObjectRoute(
         _member, {"PATCH": {"role": "viewer"}, "DELETE": None}
     ),
@@ -187,6 +209,11 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "api-keys": ListRoute(create=lambda tenant: {**_project(tenant), "name": "x"}, filters=_project),
     "api-keys/<str:key_id>": ObjectRoute(_api_key, {"GET": None, "DELETE": None}),
     "api-keys/<str:key_id>/rotate": ObjectRoute(_api_key, {"POST": {}}),
+    "service-accounts": ListRoute(
+        create=lambda tenant: {**_organization(tenant), "name": "x", "role": "viewer"}, filters=_organization
+    ),
+    "service-accounts/<str:account_id>": ObjectRoute(_service_account, {"GET": None, "PATCH": {"name": "x"}}),
+    "service-keys/<str:key_id>/rotate": ObjectRoute(_service_key, {"POST": {}}),
     "service-keys": ListRoute(
         create=lambda tenant: {**_organization(tenant), "name": "x", "role": "viewer"}, filters=_organization
     ),

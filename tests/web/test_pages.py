@@ -42,7 +42,7 @@ ACTIONS: dict[str, Callable[[Tenant], list[str]]] = {
     "endpoint-action": lambda t: [t.project.id, t.endpoint.id],
     "speculator-action": lambda t: [t.project.id, t.speculator.id],
 }
-WITHOUT_A_TENANT = {"home", "start", "account", "switch", "nodes"}
+WITHOUT_A_TENANT = {"home", "start", "account", "switch", "nodes", "invitation", "join"}
 
 
 def signed_in(tenant: Tenant) -> Client:

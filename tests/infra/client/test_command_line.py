@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from django.core import mail
 
 from control_plane.fleet.reconciler import reconcile
 from control_plane.fleet.rollouts import advance
@@ -39,10 +41,36 @@ def test_keys(shell: Shell, alice: Tenant) -> None:
     assert shell("keys", "revoke", rotated["id"], "--yes").status == 0
     assert shell.json("keys", "show", rotated["id"])["revoked_at"]
     assert made["id"] in {key["id"] for key in shell.json("keys", "list")["data"]}
+    narrowing = ("--endpoint", "assistant", "--scope", "inference:read", "--allowed-ip", "::1")
+    narrow = shell.json("keys", "create", "n", *narrowing)
+    assert (narrow["endpoints"], narrow["scopes"]) == (["assistant"], ["inference:read"])
+    assert narrow["allowed_ips"] == ["::1/128"]
+    assert shell("keys", "create", "n", "--endpoint", "nobody").status == 3
     service = shell.json("service-keys", "create", "ci", "--role", "viewer", "--scope", "endpoint:read")
     assert service["scopes"] == ["endpoint:read"]
     assert shell("service-keys", "revoke", service["id"], "--yes").status == 0
     assert service["id"] in {key["id"] for key in shell.json("service-keys", "list")["data"]}
+
+
+def test_service_accounts_and_invitations(shell: Shell, alice: Tenant) -> None:
+    account = shell.json("service-accounts", "create", "deployer", "--role", "developer")
+    made = shell.json("service-keys", "create", "ci", "--account", account["id"])
+    assert (made["service_account_id"], made["role"]) == (account["id"], "developer")
+    assert shell.json("service-keys", "rotate", made["id"])["key"].startswith("slm_")
+    assert shell.json("service-accounts", "disable", account["id"], "--yes")["disabled_at"]
+    assert shell.json("service-accounts", "enable", account["id"])["disabled_at"] is None
+    assert account["id"] in {row["id"] for row in shell.json("service-accounts", "list")["data"]}
+    assert shell.json("service-accounts", "show", account["id"])["name"] == "deployer"
+
+    invited = shell.json("invitations", "create", "dora@example.com", "--role", "viewer")
+    link = re.search(r"https?://\S+/invitations/\S+", str(mail.outbox[-1].body))
+    assert invited["state"] == "pending" and link is not None
+    assert shell("invitations", "accept", link[0]).status == 4, "a key joins nothing"
+    shell.json("invitations", "resend", invited["id"])
+    assert shell.json("invitations", "revoke", invited["id"])["state"] == "revoked"
+    assert shell.json("invitations", "list")["data"][0]["id"] == invited["id"]
+    table = {row["permission"]: row["roles"] for row in shell.json("members", "permissions")["data"]}
+    assert table["organization:security"] == ["owner"]
 
 
 def test_endpoints(shell: Shell, alice: Tenant) -> None:

@@ -12,7 +12,7 @@ _LABELS = [(kind, kind.replace("_", " ").title()) for kind in _KINDS]
 class Migration(migrations.Migration):
     """A deployment can only name a version of its own project; a version on trial is an event."""
 
-    dependencies = [("speculators", "0005_adaptation"), ("endpoints", "0007_deployments_integrity")]
+    dependencies = [("speculators", "0006_data_policy"), ("endpoints", "0007_deployments_integrity")]
     operations = [
         migrations.AddConstraint(
             model_name="speculatorversion",
