@@ -11,7 +11,13 @@ from django.utils import timezone
 
 from control_plane.endpoints.models import ROLLOUT_ENDED, Deployment, Endpoint, Rollout
 from control_plane.fleet.models import Node
-from control_plane.speculators.selectors import active_version_refs, pinned_version_refs, traffic_policies
+from control_plane.speculators.models import TrafficPolicy
+from control_plane.speculators.selectors import (
+    active_version_refs,
+    as_contract,
+    pinned_version_refs,
+    traffic_policy_rows,
+)
 from control_plane.tenants.models import ApiKey, NodeSnapshot, Placement, Project
 from dataplane import contracts
 
@@ -31,7 +37,7 @@ def build(node: Node) -> contracts.Snapshot:
         Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted").order_by("id")
     )
     project_ids = sorted(placed)
-    policies = traffic_policies(project_ids)
+    policies = traffic_policy_rows(project_ids)
     versions = active_version_refs(project_ids)
     deployments = _deployments(endpoints)
     named = {row.speculator_version_id for rows in deployments.values() for row in rows if row.speculator_version_id}
@@ -50,7 +56,7 @@ def build(node: Node) -> contracts.Snapshot:
         issued_at=_rfc3339(timezone.now()),
         draining=desired == "drained",
         projects=tuple(
-            _project(project, policies.get(project.id, contracts.TrafficPolicy()), placed[project.id])
+            _project(project, policies.get(project.id) or TrafficPolicy(end_user_key=""), placed[project.id])
             for project in Project.objects.unscoped().filter(id__in=project_ids).order_by("id")
         ),
         keys=_keys(project_ids),
@@ -101,12 +107,19 @@ def _endpoint(
     )
 
 
-def _project(project: Project, policy: contracts.TrafficPolicy, placement: Placement) -> contracts.ProjectConfig:
+def _project(project: Project, policy: TrafficPolicy, placement: Placement) -> contracts.ProjectConfig:
     return contracts.ProjectConfig(
         project_id=project.id,
         organization_id=project.organization_id,
         cache_salt=project.cache_salt,
-        traffic=policy,
+        traffic=as_contract(policy),
+        end_user_key=policy.end_user_key,
+        end_user_erasures=policy.end_user_erasures,
+        streaming=contracts.StreamCoalescing(
+            mode=policy.stream_coalescing,  # type: ignore[arg-type]
+            tokens=policy.coalesce_tokens,
+            milliseconds=policy.coalesce_milliseconds,
+        ),
         leaving=placement.leaving_since is not None,
         limits=contracts.Limits(
             requests_per_minute=project.requests_per_minute,

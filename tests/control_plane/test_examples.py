@@ -1,7 +1,7 @@
 """The examples in the OpenAPI document are requests and answers that really were: recorded here, and checked against
 their schemas.
 
-    SLIPSTREAM_RECORD=1 pytest tests/control_plane/test_examples.py     # then generate the document and the client again
+    SLIPSTREAM_RECORD=1 pytest tests/control_plane/test_examples.py  # then generate the document and the client again
 
 Ids, moments and secrets are replaced by fixed ones, so that recording twice gives the same file.
 """
@@ -125,6 +125,8 @@ class _Recorder:
         api = alice.api if isinstance(case, (ObjectRoute, ListRoute)) or "model" in route else self._operator
         if route in ("node-tokens",) and method == "POST":
             body = {"node_name": "node-2", "valid_seconds": 3600}
+        if route == "cost-estimates":
+            body = {"model": alice.endpoint.model_id, "requests": 1000, "prompt_tokens": 400, "completion_tokens": 80}
         ids = self._operators_ids(route) | ids
         self._prepare(path, method)
         for name, value in ids.items():

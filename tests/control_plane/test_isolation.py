@@ -249,7 +249,10 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "endpoints/<str:endpoint_id>/events": ObjectRoute(_endpoint, {"GET": None}),
     "projects/<str:project_id>/traffic-policy": ObjectRoute(_project, {"GET": None, "PUT": {"capture": True}}),
     "projects/<str:project_id>/traffic": ObjectRoute(_project, {"GET": None, "DELETE": None}),
-    "projects/<str:project_id>/traffic-erasures": ObjectRoute(_project, {"GET": None}),
+    "projects/<str:project_id>/traffic-erasures": ObjectRoute(
+        _project, {"GET": None, "POST": {"end_user": "jane@example.com"}}
+    ),
+    "projects/<str:project_id>/traffic-export": ObjectRoute(_project, {"GET": None}),
     "speculators": ListRoute(prepare=_speculator, filters=_project),
     "speculators/<str:speculator_id>": ObjectRoute(_speculator, {"GET": None}),
     "speculators/<str:speculator_id>/policy": ObjectRoute(_speculator, {"GET": None, "PUT": {"promotion": "manual"}}),

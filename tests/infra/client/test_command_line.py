@@ -159,6 +159,11 @@ def test_traffic(shell: Shell) -> None:
     kept = shell.json("traffic", "set", "--sample-rate", "0.5")
     assert (kept["capture"], kept["sample_rate"], kept["retention_days"]) == (True, 0.5, 7), "what isn't named stays"
     assert shell.json("traffic", "show")["records"] == 0
+    masked = shell.json("traffic", "set", "--redaction", "mask", "--memory-scope", "end_user")
+    assert (masked["redaction"], masked["memory_scope"], masked["capture"]) == ("mask", "end_user", True)
+    assert shell("traffic", "export").out == ""
+    person = shell.json("traffic", "delete", "--end-user", "jane@example.com", "--yes")
+    assert person["end_user_id"].startswith("eu_")
     receipt = shell.json("traffic", "delete", "--yes")
     assert receipt["id"] in {found["id"] for found in shell.json("traffic", "receipts")["data"]}
 

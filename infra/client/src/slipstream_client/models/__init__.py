@@ -20,6 +20,7 @@ from .comparison import Comparison
 from .desired_enum import DesiredEnum
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
+from .end_user_erasure_body_request import EndUserErasureBodyRequest
 from .endpoint import Endpoint
 from .endpoint_create_request import EndpointCreateRequest
 from .endpoint_event import EndpointEvent
@@ -47,6 +48,7 @@ from .loaded_state_enum import LoadedStateEnum
 from .loss_point import LossPoint
 from .member import Member
 from .member_page import MemberPage
+from .memory_scope_enum import MemoryScopeEnum
 from .model import Model
 from .model_page import ModelPage
 from .name_body_request import NameBodyRequest
@@ -85,6 +87,7 @@ from .promotion_enum import PromotionEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
+from .redaction_enum import RedactionEnum
 from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
@@ -112,6 +115,7 @@ from .statement import Statement
 from .statement_line import StatementLine
 from .statement_line_kind_enum import StatementLineKindEnum
 from .strategy_enum import StrategyEnum
+from .stream_coalescing_enum import StreamCoalescingEnum
 from .token import Token
 from .token_create_request import TokenCreateRequest
 from .token_page import TokenPage
@@ -167,6 +171,7 @@ __all__ = (
     "EndpointEventPage",
     "EndpointPage",
     "EndpointStateEnum",
+    "EndUserErasureBodyRequest",
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
@@ -188,6 +193,7 @@ __all__ = (
     "LossPoint",
     "Member",
     "MemberPage",
+    "MemoryScopeEnum",
     "Model",
     "ModelPage",
     "NameBodyRequest",
@@ -226,6 +232,7 @@ __all__ = (
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
+    "RedactionEnum",
     "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
@@ -253,6 +260,7 @@ __all__ = (
     "StatementLineKindEnum",
     "StateReason",
     "StrategyEnum",
+    "StreamCoalescingEnum",
     "Token",
     "TokenCreateRequest",
     "TokenPage",
