@@ -162,9 +162,12 @@ def _paused(tenant: Tenant) -> dict[str, str]:
 
 
 def _gone(tenant: Tenant) -> dict[str, str]:
-    if Endpoint.objects.get(project=tenant.project, pk=tenant.endpoint.pk).desired_state != "deleted":
-        set_desired_state(tenant.endpoint, "deleted", actor=tenant.user.id)
-    return _endpoint(tenant)
+    """Another endpoint, which is deleted."""
+    found = Endpoint.objects.filter(project=tenant.project, desired_state="deleted").first()
+    if found is None:
+        made = create_endpoint(tenant.project, name="gone", model=tenant.endpoint.model, actor=tenant.user.id)
+        found = set_desired_state(made, "deleted", actor=tenant.user.id)
+    return {"endpoint_id": found.id}
 
 
 def _webhook(tenant: Tenant) -> dict[str, str]:

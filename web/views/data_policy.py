@@ -65,7 +65,7 @@ def detail(page: Page) -> HttpResponse:
 def _change(page: Page) -> None:
     assert page.project is not None
     posted = page.request.POST
-    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
     if posted.get("action") in ("delete", "delete-end-user"):
         page.require("traffic:delete")
         if posted["action"] == "delete":
@@ -79,10 +79,10 @@ def _change(page: Page) -> None:
     page.require("traffic_policy:write")
     try:
         sample_rate, retention_days = float(posted["sample_rate"]), int(posted["retention_days"])
-        chosen: dict[str, Any] = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
+        parts: dict[str, Any] = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
     except (KeyError, ValueError):
         raise Invalid("The share, the retention and the parts must be numbers.") from None
-    chosen |= {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
+    chosen: dict[str, Any] = {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
     capture = posted.get("capture") == "on"
     services.set_traffic_policy(
         page.project,
@@ -90,6 +90,7 @@ def _change(page: Page) -> None:
         sample_rate=sample_rate,
         retention_days=retention_days,
         **chosen,
+        **parts,
         **audit,
     )
     messages.success(page.request, f"Saved: capture is {'on' if capture else 'off'}.", extra_tags="good")
