@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -63,7 +65,7 @@ def detail(page: Page) -> HttpResponse:
 def _change(page: Page) -> None:
     assert page.project is not None
     posted = page.request.POST
-    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
     if posted.get("action") in ("delete", "delete-end-user"):
         page.require("traffic:delete")
         if posted["action"] == "delete":
@@ -77,10 +79,10 @@ def _change(page: Page) -> None:
     page.require("traffic_policy:write")
     try:
         sample_rate, retention_days = float(posted["sample_rate"]), int(posted["retention_days"])
-        parts = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
+        parts: dict[str, Any] = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
     except (KeyError, ValueError):
         raise Invalid("The share, the retention and the parts must be numbers.") from None
-    chosen = {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
+    chosen: dict[str, Any] = {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
     capture = posted.get("capture") == "on"
     services.set_traffic_policy(
         page.project,
