@@ -49,9 +49,10 @@ def weigh(logits, threshold, largest, temperature):
 def read(values, adjusted, is_adjusted, lanes, inside, ADJUST: tl.constexpr):
     """Logits as float32, from the adjusted copy where the row has one; -inf outside."""
     if ADJUST:
-        plain = tl.load(values + lanes, mask=inside & (is_adjusted == 0), other=float("-inf")).to(tl.float32)
-        changed = tl.load(adjusted + lanes, mask=inside & (is_adjusted != 0), other=float("-inf"))
-        return tl.where(is_adjusted != 0, changed, plain)
+        copied = lanes * 0 + is_adjusted != 0  # as many as lanes: the interpreter takes no scalar in a mask
+        plain = tl.load(values + lanes, mask=inside & (copied == 0), other=float("-inf")).to(tl.float32)
+        changed = tl.load(adjusted + lanes, mask=inside & copied, other=float("-inf"))
+        return tl.where(copied, changed, plain)
     else:
         return tl.load(values + lanes, mask=inside, other=float("-inf")).to(tl.float32)
 
