@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from spec_kernels import reference
-from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions
+from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, has_penalty
 from spec_kernels.distribution import target_probs
 from spec_kernels.randomness import Purpose, uniform
 
@@ -20,6 +20,7 @@ __all__ = [
     "SamplingBatch",
     "Verification",
     "VerifyOptions",
+    "has_penalty",
     "target_probs",
     "uniform",
     "verify_chains",

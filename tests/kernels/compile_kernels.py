@@ -21,21 +21,25 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from spec_kernels.decide import decide_kernel
+from spec_kernels.deltas import expand_kernel, shrink_kernel
+from spec_kernels.hot import choose_kernel
 from spec_kernels.scan import scan_kernel
 from spec_kernels.walk import walk_kernel
 
 INT64 = ("drafts", "offsets", "cutoffs", "positions", "seeds", "top_ks", "first_probs", "row_token", "tokens")
-INT64 += ("num_accepted",)
+INT64 += ("num_accepted", "entries", "hot_tokens")
 FLOAT64 = ("temperatures", "top_ps", "min_offsets", "penalties", "item_biases", "row_total", "residuals")
 FLOAT32 = ("adjusted", "partials", "peaks", "draft_probs", "row_bounds", "draft_stats", "row_stats", "logprobs")
+FLOAT32 += ("partial", "probs", "entropy", "margin")
 NUMBERS = ("stride", "mask_words", "draft_width", "vocabulary", "num_rows", "batch", "num_chunks", "num_peaks", "width")
+NUMBERS += ("inner", "outer", "parts")
 TYPES = {
     **dict.fromkeys(INT64, "*i64"),
     **dict.fromkeys(FLOAT64, "*fp64"),
     **dict.fromkeys(FLOAT32, "*fp32"),
     **dict.fromkeys(NUMBERS, "i32"),
 }  # everything else is *i32
-ALIGNED = ("stride", "vocabulary", "draft_width")  # multiples of 16 in every model that is served
+ALIGNED = ("stride", "vocabulary", "draft_width", "inner", "outer")  # multiples of 16 in every model that is served
 
 # Everything switched on, at the largest sizes: batch 128, lookahead 8, 152k tokens.
 SIZES = {"BATCH": 128, "WIDTH": 16, "CHUNKS": 32, "PEAKS": 4096, "CHUNK": 8192, "STEP": 32, "SUB": 64}
@@ -93,7 +97,7 @@ def ptxas(ptx: str, architecture: str) -> dict[str, int]:
 
 
 def variants() -> Iterator[tuple[str, Any, dict[str, str], dict[str, Any], int]]:
-    """Name, kernel, types, constants, warps: what a node launches."""
+    """Name, kernel, types, constants, warps: what a node launches. "few": it reads only partials."""
     off = dict.fromkeys(ON, False)
     for dtype, lowest in (("bf16", 16), ("fp16", 13), ("fp32", 0)):
         types = {**TYPES, "logits": f"*{dtype}"}
@@ -102,8 +106,14 @@ def variants() -> Iterator[tuple[str, Any, dict[str, str], dict[str, Any], int]]
             if dtype == "fp16" and name == "all":
                 continue  # nothing that bf16 and fp32 don't show
             yield f"{name} {dtype}", scan_kernel, types, constants, 8
-            yield f"{name} {dtype}", decide_kernel, types, constants, 8
-            yield f"{name} {dtype}", walk_kernel, types, constants, 8 if switches is ON else 1
+            few = "few, " if switches is off else ""
+            yield f"{few}{name} {dtype}", decide_kernel, types, constants, 8
+            yield f"{few}{name} {dtype}", walk_kernel, types, constants, 8 if switches is ON else 1
+        delta = {**types, "inputs": f"*{dtype}", "outputs": f"*{dtype}"}
+        yield f"delta {dtype}", shrink_kernel, delta, {"PART": 512, "MAX_RANK": 64}, 4
+        yield f"delta {dtype}", expand_kernel, delta, {"PART": 512, "MAX_RANK": 64}, 4
+        choice = {"BLOCK": 4096, "FOUND": 32, "COUNT": 4, "MAPPED": True}
+        yield f"choice {dtype}", choose_kernel, types, choice, 8
 
 
 def main() -> None:
