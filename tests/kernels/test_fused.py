@@ -59,7 +59,7 @@ def pack_mask(allowed: torch.Tensor) -> torch.Tensor:  # bool [R, V] -> int32 [R
     return torch.where(words >= 2**31, words - 2**32, words).int()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_batch_is_judged_as_the_reference_judges_it(data: st.DataObject) -> None:
     draw = data.draw
@@ -152,8 +152,8 @@ FILTERED = Params(temperature=1.3, top_k=6, top_p=0.9, repetition_penalty=1.2, p
 @pytest.mark.parametrize("params", [PLAIN, FILTERED], ids=["plain", "filtered"])
 @pytest.mark.parametrize("kind", ["deterministic", "sampled", "hot vocabulary"])
 def test_the_kernels_output_has_the_targets_distribution(params: Params, kind: str) -> None:
-    """2,000 sequences in one batch that differ by their seed and their draft only."""
-    vocabulary, count = 9, 2000
+    """Many sequences in one batch that differ by their seed and their draft only."""
+    vocabulary, count = 9, 300
     generator = torch.Generator().manual_seed(5)
     row = torch.randn(vocabulary, generator=generator) * 1.5
     hot = torch.tensor([0, 2, 3, 7]) if kind == "hot vocabulary" else torch.arange(vocabulary)
