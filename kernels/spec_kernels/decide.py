@@ -244,20 +244,38 @@ def _threshold(values, changed, is_changed, scratch, count, goal, largest, tempe
     """The largest x such that the listed logits >= x reach `goal`, in number (COUNT) or else in unnormalised mass."""
     found = tl.full((), 0, tl.uint32)
     bit = tl.full((), 0x80000000, tl.uint32)
-    for _ in range(32 - LOWEST_BIT):
-        candidate = found | bit
-        bit = bit >> 1
-        reached = tl.full((), 0.0, tl.float64)
-        for start in range(0, count, STEP):
-            lanes, inside = _tile(scratch, start, count, vocabulary, STEP, SUB)
-            block = read(values, changed, is_changed, lanes, inside, ADJUST)
-            if COUNT:
-                weights = tl.full((STEP, SUB), 1.0, tl.float64)
-            else:
-                weights = weigh(block, float("-inf"), largest, temperature)
-            reached += tl.sum(tl.where(inside & (ordered(block) >= candidate), weights, 0.0))
-        found = tl.where((reached >= goal) & (reached > 0), candidate, found)
+    if count <= STEP:  # the usual case: everything stays in registers
+        keys, weights = _keys(values, changed, is_changed, scratch, 0, count, largest, temperature, vocabulary,
+                              STEP, SUB, COUNT, ADJUST)  # fmt: skip
+        for _ in range(32 - LOWEST_BIT):
+            candidate = found | bit
+            bit = bit >> 1
+            reached = tl.sum(tl.where(keys >= candidate, weights, 0.0))
+            found = tl.where((reached >= goal) & (reached > 0), candidate, found)
+    else:
+        for _ in range(32 - LOWEST_BIT):
+            candidate = found | bit
+            bit = bit >> 1
+            reached = tl.full((), 0.0, tl.float64)
+            for start in range(0, count, STEP):
+                keys, weights = _keys(values, changed, is_changed, scratch, start, count, largest, temperature,
+                                      vocabulary, STEP, SUB, COUNT, ADJUST)  # fmt: skip
+                reached += tl.sum(tl.where(keys >= candidate, weights, 0.0))
+            found = tl.where((reached >= goal) & (reached > 0), candidate, found)
     return from_ordered(found)
+
+
+@triton.jit
+def _keys(values, changed, is_changed, scratch, start, count, largest, temperature, vocabulary, STEP: tl.constexpr,
+          SUB: tl.constexpr, COUNT: tl.constexpr, ADJUST: tl.constexpr):  # fmt: skip
+    """Ordered bits of the next listed logits, and what each counts for in a search: 1 or its weight."""
+    lanes, inside = _tile(scratch, start, count, vocabulary, STEP, SUB)
+    block = read(values, changed, is_changed, lanes, inside, ADJUST)
+    if COUNT:
+        weights = tl.full((STEP, SUB), 1.0, tl.float64)
+    else:
+        weights = weigh(block, float("-inf"), largest, temperature)
+    return ordered(block), tl.where(inside, weights, 0.0)
 
 
 @triton.jit

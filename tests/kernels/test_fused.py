@@ -59,7 +59,7 @@ def pack_mask(allowed: torch.Tensor) -> torch.Tensor:  # bool [R, V] -> int32 [R
     return torch.where(words >= 2**31, words - 2**32, words).int()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_any_batch_is_judged_as_the_reference_judges_it(data: st.DataObject) -> None:
     draw = data.draw
@@ -146,17 +146,17 @@ def test_masks_cutoffs_and_sources_of_another_shape_are_refused() -> None:
 
 
 PLAIN = Params(temperature=1.0)
-FILTERED = Params(temperature=1.3, top_k=6, top_p=0.9, repetition_penalty=1.2, presence_penalty=0.3)
+PENALISED = Params(temperature=1.3, repetition_penalty=1.2, presence_penalty=0.3, logit_bias={2: -100.0})
 
 
 @pytest.mark.parametrize(
     ("params", "kind"),
-    [(PLAIN, "deterministic"), (PLAIN, "sampled"), (PLAIN, "hot vocabulary"), (FILTERED, "hot vocabulary")],
-    ids=["deterministic", "sampled", "hot vocabulary", "filtered"],
+    [(PLAIN, "deterministic"), (PLAIN, "sampled"), (PENALISED, "hot vocabulary")],
+    ids=["deterministic", "sampled", "hot vocabulary"],
 )
 def test_the_kernels_output_has_the_targets_distribution(params: Params, kind: str) -> None:
     """Many sequences in one batch that differ by their seed and their draft only."""
-    vocabulary, count = 9, 200
+    vocabulary, count = 9, 150
     generator = torch.Generator().manual_seed(5)
     row = torch.randn(vocabulary, generator=generator) * 1.5
     hot = torch.tensor([0, 2, 3, 7]) if kind == "hot vocabulary" else torch.arange(vocabulary)
