@@ -68,7 +68,9 @@ class NodeProfile:
     target: Target
     draft: Draft
     tenants: Tenants
-    lookahead: Mapping[int, int]  # running sequences -> lookahead to start from; the controller measures and corrects it
+    lookahead: Mapping[
+        int, int
+    ]  # running sequences -> lookahead to start from; the controller measures and corrects it
     arguments: Mapping[str, Argument]  # of the engine's own command line, without dashes
     reasons: Mapping[str, str]  # of the numbers above
 

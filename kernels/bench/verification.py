@@ -247,7 +247,9 @@ def measure(cell: Cell, device: torch.device, bandwidth: float | None, missing: 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "kernels/bench/results", help="folder for the JSON file")
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "kernels/bench/results", help="folder for the JSON file"
+    )
     parser.add_argument("--quick", action="store_true", help="a few cells only, on a GPU")
     options = parser.parse_args(argv)
     has_gpu = torch.cuda.is_available()

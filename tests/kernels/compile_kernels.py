@@ -43,9 +43,7 @@ ALIGNED = ("stride", "vocabulary", "draft_width", "inner", "outer")  # multiples
 
 # Everything switched on, at the largest sizes: batch 128, lookahead 8, 152k tokens.
 SIZES = {"BATCH": 128, "WIDTH": 16, "CHUNKS": 32, "PEAKS": 4096, "CHUNK": 8192, "STEP": 32, "SUB": 64}
-ON = {
-    name: True for name in ("ADJUST", "FILTER", "SAMPLE", "PROBS", "MAPPED", "SOURCES", "STATS", "LOGPROBS")
-}
+ON = dict.fromkeys(("ADJUST", "FILTER", "SAMPLE", "PROBS", "MAPPED", "SOURCES", "STATS", "LOGPROBS"), True)
 
 
 def compile_kernel(

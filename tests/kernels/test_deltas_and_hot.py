@@ -52,13 +52,20 @@ def test_a_slot_is_swapped_between_launches_and_an_empty_one_does_nothing() -> N
         if delta is None:
             assert not outputs.any()
         else:
-            torch.testing.assert_close(outputs, add_deltas_reference(torch.zeros(1, 48), inputs, [1], lambda _, d=delta: d))
+            torch.testing.assert_close(
+                outputs, add_deltas_reference(torch.zeros(1, 48), inputs, [1], lambda _, d=delta: d)
+            )
 
 
 def test_a_delta_that_does_not_fit_is_refused() -> None:
     table = DeltaTable(1, 8, 8, dtype=torch.float32, device=torch.device("cpu"))
     down, up = torch.zeros(2, 8), torch.zeros(8, 2)
-    for wrong in ((down, up[:7]), (down.bfloat16(), up), (torch.zeros(65, 8), torch.zeros(8, 65)), (down, up.T.contiguous().T)):
+    for wrong in (
+        (down, up[:7]),
+        (down.bfloat16(), up),
+        (torch.zeros(65, 8), torch.zeros(8, 65)),
+        (down, up.T.contiguous().T),
+    ):
         with pytest.raises(ValueError):
             table.put(0, wrong)
     with pytest.raises(ValueError):

@@ -22,7 +22,11 @@ class BatchedDeltas:
         shapes = config.shapes()
         self._tables = {
             module: DeltaTable(
-                num_slots, shapes[f"{module}.weight"][1], shapes[f"{module}.weight"][0], dtype=like.dtype, device=like.device
+                num_slots,
+                shapes[f"{module}.weight"][1],
+                shapes[f"{module}.weight"][0],
+                dtype=like.dtype,
+                device=like.device,
             )
             for module in DELTA_MODULES
         }

@@ -257,7 +257,6 @@ class EagleDrafter:
         confidences, tokens = scaled.softmax(-1).max(-1)
         return tokens.tolist(), confidences.tolist()
 
-
     def _choose_fused(
         self, rows: Sequence[_Row], outputs: torch.Tensor, logits: torch.Tensor
     ) -> tuple[list[int], list[float]]:
