@@ -2,13 +2,13 @@
 
     batch 1-128 x lookahead 1-8 x vocabulary 32k-152k x {greedy, sampled, filtered}, bfloat16 logits
 
-Per cell, seconds of: the fused kernels in a CUDA graph; the floor, which is reading the logits once at the speed of a
-measured copy; the same step in eager PyTorch and under torch.compile; FlashInfer's and SGLang's chain kernels, each from
+Per cell, seconds of: the fused kernels in a CUDA graph; the floor, reading the logits once at the speed of a measured
+copy; the same step in eager PyTorch and under torch.compile; FlashInfer's and SGLang's chain kernels, each from
 the logits on (they take probabilities, so the softmax is part of it). What isn't installed is named with the reason.
 Every cell also compares the fused tokens with the specification's.
 
-Without a GPU it runs a reduced form on the CPU, in Triton's interpreter: the same code on tiny sizes. That shows that the
-bench and the results' check work, says so in the file, and holds no figure of speed. Writes JSON under the date.
+Without a GPU it runs a reduced form on the CPU, in Triton's interpreter: the same code on tiny sizes. That shows that
+the bench and the results' check work, says so in the file, and holds no figure of speed. Writes JSON under the date.
 """
 
 from __future__ import annotations

@@ -102,7 +102,8 @@ class VerifyOptions:
 class Verification:
     """What the target makes of each chain. Padding of tokens is -1, of log-probabilities 0.
 
-    Statistics of what lies behind a cut-off are 0. `entropy` and `margin` describe the target's unmodified softmax; `target_prob_of_draft` is the probability under
+    Statistics of what lies behind a cut-off are 0. `entropy` and `margin` describe the target's unmodified softmax;
+    `target_prob_of_draft` is the probability under
     the distribution that the client samples from (for greedy sequences: under the softmax at temperature 1).
     """
 

@@ -2,8 +2,8 @@
 
     inputs [n, in] --shrink (row, part of in)--> partial [n, parts, rank] --expand (row, part of out)--> outputs += ...
 
-A row's delta is found through a table: row -> slot -> addresses of A and B and their rank. Nothing is gathered or padded
-into stacks: deltas stay where they were loaded, ranks may be mixed, a swap rewrites one row of the table (so a captured
+A row's delta is found through a table: row -> slot -> addresses of A and B and their rank. Nothing is gathered or
+padded into stacks: deltas stay where they were loaded, ranks may be mixed, a swap rewrites one row of the table (so a captured
 CUDA graph sees it), and a row without a delta (slot -1) is neither read nor written. In the manner of Punica's SGMV and
 BGMV (Chen et al. 2023, arXiv 2310.18547). A row's sums have one order, whatever else is in the batch.
 """
@@ -92,7 +92,8 @@ def add_deltas(
         PART=part, MAX_RANK=MAX_RANK, num_warps=4,
     )  # fmt: skip
     launch(
-        expand_kernel, (rows, -(-outer // part)), outputs, outputs.stride(0), slots, table.entries, partial, outer, parts,
+        expand_kernel, (rows, -(-outer // part)), outputs, outputs.stride(0), slots, table.entries, partial, outer,
+        parts,
         PART=part, MAX_RANK=MAX_RANK, num_warps=4,
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ def choose_hot(
     block: int = 4096,
     launch: Launch = launch_kernel,
 ) -> HotChoices:
-    """The `count` likeliest tokens of softmax(logits / temperature). Raises ValueError. One launch, no synchronisation."""
+    """The `count` likeliest tokens of softmax(logits / temperature), in one launch. Raises ValueError."""
     rows, vocabulary = _check(logits, count)
     device, wanted = logits.device, max(count, min(2, vocabulary))  # the margin needs two
     tokens = torch.empty((rows, wanted), dtype=torch.int64, device=device)

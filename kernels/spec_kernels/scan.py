@@ -1,4 +1,4 @@
-"""First launch of verification: the one full read of the logits, cut into chunks that any number of rows fills a GPU with.
+"""First launch of verification: the one full read of the logits, in chunks, so that few rows fill a GPU too.
 
     logits [R, V] --one program per row and chunk--> what later launches need, so that they read little more
 

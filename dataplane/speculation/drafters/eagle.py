@@ -50,7 +50,8 @@ class DraftState:
 class EagleDrafter:
     """The static drafter of one target, for `num_slots` sequences of at most `max_context` positions.
 
-    `fused`: choice and deltas in Triton kernels; by default on CUDA. `min_survival`: a chain ends after the token at which the product of its confidences falls below this.
+    `min_survival`: a chain ends after the token at which the product of its confidences falls below this.
+    `fused`: choice and deltas in Triton kernels; by default on CUDA.
     """
 
     source: Source = "static"

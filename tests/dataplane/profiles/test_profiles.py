@@ -72,7 +72,7 @@ def test_a_file_without_a_reason_or_with_an_unknown_key_is_refused() -> None:
         "[",
     ):
         assert damaged != text
-        with pytest.raises(ProfileError, match="copy|knows"):
+        with pytest.raises(ProfileError, match=r"copy|knows"):
             parse_profile("copy", damaged)
     with pytest.raises(ProfileError, match="there are: deepseek"):
         load_profile("no-such")
