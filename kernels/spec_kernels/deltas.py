@@ -3,9 +3,9 @@
     inputs [n, in] --shrink (row, part of in)--> partial [n, parts, rank] --expand (row, part of out)--> outputs += ...
 
 A row's delta is found through a table: row -> slot -> addresses of A and B and their rank. Nothing is gathered or
-padded into stacks: deltas stay where they were loaded, ranks may be mixed, a swap rewrites one row of the table (so a captured
-CUDA graph sees it), and a row without a delta (slot -1) is neither read nor written. In the manner of Punica's SGMV and
-BGMV (Chen et al. 2023, arXiv 2310.18547). A row's sums have one order, whatever else is in the batch.
+padded into stacks: deltas stay where they were loaded, ranks may be mixed, a swap rewrites one row of the table (so a
+captured CUDA graph sees it), and a row without a delta (slot -1) is neither read nor written. In the manner of Punica's
+SGMV and BGMV (Chen et al. 2023, arXiv 2310.18547). A row's sums have one order, whatever else is in the batch.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
