@@ -26,13 +26,42 @@ from spec_kernels.hot import choose_kernel
 from spec_kernels.scan import scan_kernel
 from spec_kernels.walk import walk_kernel
 
-INT64 = ("drafts", "offsets", "cutoffs", "positions", "seeds", "top_ks", "first_probs", "row_token", "tokens")
-INT64 += ("num_accepted", "entries", "hot_tokens")
+INT64: tuple[str, ...] = (
+    "drafts",
+    "offsets",
+    "cutoffs",
+    "positions",
+    "seeds",
+    "top_ks",
+    "first_probs",
+    "row_token",
+    "tokens",
+)
+INT64 = (*INT64, "num_accepted", "entries", "hot_tokens")
 FLOAT64 = ("temperatures", "top_ps", "min_offsets", "penalties", "item_biases", "row_total", "residuals")
-FLOAT32 = ("adjusted", "partials", "peaks", "draft_probs", "row_bounds", "draft_stats", "row_stats", "logprobs")
-FLOAT32 += ("partial", "probs", "entropy", "margin")
-NUMBERS = ("stride", "mask_words", "draft_width", "vocabulary", "num_rows", "batch", "num_chunks", "num_peaks", "width")
-NUMBERS += ("inner", "outer", "parts")
+FLOAT32: tuple[str, ...] = (
+    "adjusted",
+    "partials",
+    "peaks",
+    "draft_probs",
+    "row_bounds",
+    "draft_stats",
+    "row_stats",
+    "logprobs",
+)
+FLOAT32 = (*FLOAT32, "partial", "probs", "entropy", "margin")
+NUMBERS: tuple[str, ...] = (
+    "stride",
+    "mask_words",
+    "draft_width",
+    "vocabulary",
+    "num_rows",
+    "batch",
+    "num_chunks",
+    "num_peaks",
+    "width",
+)
+NUMBERS = (*NUMBERS, "inner", "outer", "parts")
 TYPES = {
     **dict.fromkeys(INT64, "*i64"),
     **dict.fromkeys(FLOAT64, "*fp64"),
