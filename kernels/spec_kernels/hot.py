@@ -119,7 +119,7 @@ def choose_kernel(
     MAPPED: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
-    temperature = tl.load(temperatures + row)
+    temperature = tl.load(temperatures + row).to(tl.float32)
     values = logits + row * stride
     largest = tl.full((), float("-inf"), tl.float32)
     mass = tl.full((), 0.0, tl.float32)

@@ -156,4 +156,6 @@ def test_the_kernels_compile_without_a_gpu_read_in_vectors_and_spill_nothing(cap
     names = {"scan_kernel", "decide_kernel", "walk_kernel", "shrink_kernel", "expand_kernel", "choose_kernel"}
     assert {report["kernel"] for report in reports} == names
     assert not [report for report in reports if report["spilled"]]
-    assert not [report for report in reports if report["load"] < 16 and not report["variant"].startswith("few, ")]
+    least = {"expand_kernel": 8}  # a row of B is as long as the rank, which only the launch knows
+    reading = [report for report in reports if not report["variant"].startswith("few, ")]
+    assert not [report for report in reading if report["load"] < least.get(report["kernel"], 16)]
