@@ -24,8 +24,8 @@ SOURCES: tuple[Source, ...] = ("none", "static", "adaptive", "memory")
 class SamplingParams:
     """What the client asked of the target distribution. temperature 0 is greedy decoding.
 
-    top_k 0, top_p 1.0 and min_p 0.0 switch the respective filter off. `logit_bias` maps token id to an
-    additive bias.
+    top_k 0, top_p 1.0 and min_p 0.0 switch the respective filter off, repetition_penalty 1.0 itself. `logit_bias` maps
+    token id to an additive bias.
     """
 
     temperature: float = 0.0
@@ -35,6 +35,7 @@ class SamplingParams:
     seed: int = 0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
@@ -26,6 +27,9 @@ from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConf
 from dataplane.speculation.drafters.delta import TenantDelta, load_delta
 from dataplane.speculation.drafters.projection import projection
 from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
+
+if TYPE_CHECKING:
+    from dataplane.speculation.drafters.batched import BatchedDeltas
 
 MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
 
@@ -47,6 +51,7 @@ class EagleDrafter:
     """The static drafter of one target, for `num_slots` sequences of at most `max_context` positions.
 
     `min_survival`: a chain ends after the token at which the product of its confidences falls below this.
+    `fused`: choice and deltas in Triton kernels; by default on CUDA.
     """
 
     source: Source = "static"
@@ -59,6 +64,7 @@ class EagleDrafter:
         num_slots: int,
         max_context: int,
         min_survival: float = 0.1,
+        fused: bool | None = None,
     ) -> None:
         config, tensors = checkpoint.config, checkpoint.tensors
         self.checkpoint = checkpoint
@@ -89,6 +95,11 @@ class EagleDrafter:
         cos, sin = rotary_table(cache[2], config, embeddings.dtype)
         self._cos, self._sin = cos.to(embeddings.device), sin.to(embeddings.device)
         self._states: dict[int, DraftState] = {}
+        self._batched: BatchedDeltas | None = None
+        if embeddings.is_cuda if fused is None else fused:
+            from dataplane.speculation.drafters.batched import BatchedDeltas  # Triton comes with CUDA builds only
+
+            self._batched = BatchedDeltas(config, embeddings)
 
     @classmethod
     def load(
@@ -208,6 +219,14 @@ class EagleDrafter:
 
     def _mlp(self, rows: Sequence[_Row], inputs: torch.Tensor) -> torch.Tensor:
         gate, up = self._gate_up(inputs).chunk(2, 1)
+        if self._batched is not None and any(row.delta is not None for row in rows):
+            slots = self._batched.slots([row.delta for row in rows])
+            self._batched.add("midlayer.mlp.gate_proj", gate, inputs, slots)
+            self._batched.add("midlayer.mlp.up_proj", up, inputs, slots)
+            inner = functional.silu(gate) * up
+            output = self._down(inner)
+            self._batched.add("midlayer.mlp.down_proj", output, inner, slots)
+            return output
         groups = _delta_groups(rows)
         for delta, places in groups:
             chosen = _pick(inputs, places)
@@ -223,6 +242,8 @@ class EagleDrafter:
         """The likeliest draft id of every row and its probability."""
         outputs = self._normalise(hidden, self._norm)
         logits = self._head(outputs)
+        if self._batched is not None:
+            return self._choose_fused(rows, outputs, logits)
         for delta, places in _delta_groups(rows):
             logits = _add(logits, places, delta.apply("lm_head", _pick(outputs, places)))
         temperatures = [
@@ -236,6 +257,20 @@ class EagleDrafter:
             scaled = scaled / torch.tensor(temperatures, device=logits.device)[:, None]
         confidences, tokens = scaled.softmax(-1).max(-1)
         return tokens.tolist(), confidences.tolist()
+
+    def _choose_fused(
+        self, rows: Sequence[_Row], outputs: torch.Tensor, logits: torch.Tensor
+    ) -> tuple[list[int], list[float]]:
+        """The rest of `_choose` in three launches."""
+        from spec_kernels.hot import choose_hot
+
+        assert self._batched is not None
+        if any(row.delta is not None for row in rows):
+            self._batched.add("lm_head", logits, outputs, self._batched.slots([row.delta for row in rows]))
+        calibration = [(row.delta or self.config).confidence_temperature for row in rows]
+        temperatures = torch.tensor(calibration, dtype=torch.float32).to(logits.device, non_blocking=True)
+        chosen = choose_hot(logits, temperatures)
+        return chosen.tokens[:, 0].tolist(), chosen.probs[:, 0].tolist()
 
 
 class _Row:
