@@ -97,13 +97,15 @@ class SGLangEngine:
         if self._failure is not None:
             raise SGLangError(f"SGLang did not start: {self._failure}") from self._failure
         try:
-            self._control = ControlClient(self._settings.socket)
+            self._control = ControlClient(self._settings.socket)  # the node's threads
+            self._requests = ControlClient(self._settings.socket)  # the thread "sglang": a slow refresh doesn't hold it
             hello = self._control.call("hello")
+            self._gauges: dict[str, int] = self._control.call("gauges")
         except ControlError as error:
             self.stop()
             raise SGLangError(f"SGLang runs without our plugin: {error}") from error
         self.checks: tuple[str, ...] = tuple(hello["checks"])
-        self._scheduler_pid: int = hello["pid"]
+        threading.Thread(target=self._poll, name="sglang-gauges", daemon=True).start()
 
     # ------------------------------------------------------------------------------------------------- the engine
 
@@ -151,18 +153,13 @@ class SGLangEngine:
         self._loop.call_soon_threadsafe(self._engine.tokenizer_manager.abort_request, request_id)
 
     def stats(self) -> EngineStats:
-        """Gauges of this moment. What SGLang's scheduler keeps for itself (its caches) is in its own metrics."""
-        errors = int(self._control.call("gauges")["drafter_errors"]) if self.is_alive else 0
+        """Requests of this moment; the scheduler's gauges are at most a second old."""
         running = len(self._running)
         return EngineStats(
             running=min(running, self._num_slots),
             waiting=max(0, running - self._num_slots),
             num_slots=self._num_slots,
-            kv_used_tokens=0,
-            kv_capacity_tokens=self._num_slots * self.max_context,
-            prefix_cache_hits=0,
-            prefix_cache_queries=0,
-            drafter_errors=errors,
+            **self._gauges,
         )
 
     # ---------------------------------------------------------------------------------------- what the node needs
@@ -249,16 +246,26 @@ class SGLangEngine:
     def _logprobs(self, request: GenerationRequest, start: int, count: int) -> tuple[TokenLogprob, ...]:
         if request.num_logprobs is None:
             return ()
-        found = self._control.call("logprobs", request_id=request.request_id, start=start, count=count)
+        found = self._requests.call("logprobs", request_id=request.request_id, start=start, count=count)
         return tuple(TokenLogprob(token, logprob, tuple((i, p) for i, p in top)) for token, logprob, top in found)
 
     def _close(self, request: GenerationRequest) -> SpeculationStats:
-        data = self._control.call("close", request_id=request.request_id)
+        data = self._requests.call("close", request_id=request.request_id)
         if data is None:
             return SpeculationStats(mode=request.speculation.mode)
         for name in ("per_position_drafted", "per_position_accepted"):
             data[name] = tuple(data[name])
         return SpeculationStats(**data)
+
+    def _poll(self) -> None:
+        """Follow the scheduler's gauges, and notice when it is gone."""
+        while not self._dead.wait(1.0):
+            try:
+                self._gauges = self._control.call("gauges")
+            except ControlError:
+                if not self._dead.is_set():
+                    log.exception("SGLang's scheduler is gone")
+                self._dead.set()
 
     def _watch_children(self) -> None:
         """SGLang's processes send SIGQUIT when one of them fails. The node then ends in order: see `is_alive`."""

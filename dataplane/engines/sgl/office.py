@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from dataplane.speculation.types import StepOutcome, StepTiming
 class Office:
     """Every request that our server has not closed yet. The scheduler's thread writes, the control threads read."""
 
-    def __init__(self, drafters: DrafterSet, controller: Controller) -> None:
+    def __init__(self, drafters: DrafterSet, controller: Controller, kv_gauges: Callable[[], tuple[int, int]]) -> None:
+        """`kv_gauges`: tokens in SGLang's KV cache (what its prefix cache keeps included), and its capacity."""
+        self._kv_gauges = kv_gauges
+        self._num_queries, self._num_hits = 0, 0
         self._drafters = drafters
         self._controller = controller
         self._sequences: dict[str, SglSequence] = {}
-        self._purged: set[str] = set()
         self._lock = threading.Lock()
         self._checks: list[str] = []
         self._server: ControlServer | None = None
@@ -54,6 +56,11 @@ class Office:
             with self._lock:
                 self._sequences[request.rid] = sequence
         return sequence
+
+    def count_prefix(self, num_cached: int) -> None:
+        """A request's prompt begins to be read; so many of its tokens were cached."""
+        self._num_queries += 1
+        self._num_hits += num_cached > 0
 
     def record(self, sequence: SglSequence, outcome: StepOutcome, timing: StepTiming, batch: int) -> None:
         sequence.tally.add(outcome, timing, batch)
@@ -103,4 +110,11 @@ class Office:
         return [[one.token_id, one.logprob, one.top] for one in sequence.logprobs[start : start + count]]
 
     def _gauges(self) -> dict[str, int]:
-        return {"drafter_errors": self._drafters.errors}
+        used, capacity = self._kv_gauges()
+        return {
+            "kv_used_tokens": used,
+            "kv_capacity_tokens": capacity,
+            "prefix_cache_hits": self._num_hits,
+            "prefix_cache_queries": self._num_queries,
+            "drafter_errors": self._drafters.errors,
+        }

@@ -74,6 +74,7 @@ class SglSequence:
     params: RequestParams
     max_lookahead: int  # what one verification of this node holds
     slot: int = -1  # -1: it does not decode (yet, or any more)
+    is_begun: bool = False  # its prompt is being read, or was
     num_extended: int = 0  # positions that the neural drafter has got in this slot
     tokens: list[int] = field(default_factory=list)
     speculation: SpeculationPolicy = field(init=False)

@@ -84,7 +84,10 @@ class SlipstreamWorker(BaseSpecWorker):
         self.target = SglTarget(
             self._target_worker, width=self._stride, fixed=not runner.server_args.disable_cuda_graph, pool=pool
         )
-        self.office = Office(self.drafters, self.controller)
+        capacity = allocator.get_kvcache().size
+        self.office = Office(
+            self.drafters, self.controller, lambda: (capacity - int(allocator.available_size()), capacity)
+        )
 
     def init_attention_backends(self) -> None:
         self._target_worker.init_attention_backends()
@@ -125,7 +128,10 @@ class SlipstreamWorker(BaseSpecWorker):
         if self.target.pool is not None:
             self.target.pool.write(batch.out_cache_loc, logits.hidden_states)
         sequences = [self.office.admit(request, self._stride - 1) for request in batch.reqs]
-        for sequence in sequences:
+        for sequence, num_before in zip(sequences, batch.prefix_lens, strict=True):
+            if not sequence.is_begun:
+                sequence.is_begun = True
+                self.office.count_prefix(num_before)
             sequence.catch_up()
         scores = Scores(logits.next_token_logits, logits.next_token_logits[:, :1], tuple(range(len(sequences) + 1)))
         emitted = verify(sequences, [EMPTY_PROPOSAL] * len(sequences), scores)
