@@ -45,12 +45,12 @@ if [ "$role" = sglang ]; then
     [ -x $venv/bin/python ] || step "SGLang: virtual environment" "It cannot be created." .venv/bin/python -m venv $venv
     install_torch_beside() {
         $venv/bin/python -m pip --disable-pip-version-check install -q --no-index --no-deps "torch==$torch_version" ||
-            $venv/bin/python -m pip --disable-pip-version-check install -q --no-deps \
+            $venv/bin/python -m pip --disable-pip-version-check install -q \
                 ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "torch==$torch_version"
     }
     $venv/bin/python -c "import torch; assert torch.__version__.startswith('$torch_version')" 2>/dev/null ||
         step "SGLang: PyTorch $torch_version" "PyTorch cannot be installed: set TORCH_INDEX_URL." install_torch_beside
-    install_beside() { .venv/bin/uv pip install -q --python $venv/bin/python --no-deps "$@"; }
+    install_beside() { .venv/bin/uv pip install -q --compile-bytecode --python $venv/bin/python --no-deps "$@"; }
     step "SGLang: locked packages" "The package index cannot be reached or refuses a locked package." \
         install_beside --require-hashes -r requirements/sglang.txt
     step "SGLang: our plugin, the test shim" "They cannot be installed." \
