@@ -178,20 +178,23 @@ def embedded_world(target: Path, static: Path) -> World:
     return World("embedded", engine, truth, engine.stop)
 
 
-def sglang_world(target: Path, static: Path) -> World:
+def sglang_world(target: Path, static: Path, truth: Mapping[tuple[int, ...], tuple[int, ...]]) -> World:
     from dataplane.engines.sgl.engine import SGLangEngine
 
-    truth = dict(zip(PROMPTS, map(tuple, stock_greedy(target, PROMPTS, TOKENS)), strict=True))
     engine = SGLangEngine(
         target, static=static, num_slots=4, max_context=MAX_CONTEXT, start_seconds=900, server_args=CPU_ARGUMENTS
     )
     return World("sglang", engine, truth, engine.stop)
 
 
-def stock_greedy(
-    model: Path, prompts: Sequence[Sequence[int]], max_tokens: int, arguments: Mapping[str, Any] | None = None
-) -> list[list[int]]:
-    """What an unmodified SGLang says, in a process of its own in which our plugin is not loaded."""
+def stock(
+    model: Path,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    arguments: Mapping[str, Any] | None = None,
+    draft: Path | None = None,
+) -> dict[str, Any]:
+    """What an unmodified SGLang says, in a process of its own in which our plugin is not loaded; see `stock.py`."""
     work = {
         "arguments": {
             **CPU_ARGUMENTS,
@@ -202,6 +205,7 @@ def stock_greedy(
         },
         "prompts": [list(prompt) for prompt in prompts],
         "max_tokens": max_tokens,
+        "draft": None if draft is None else str(draft),
     }
     child = subprocess.run(
         [sys.executable, "-m", "tests.contract.engines.stock"],
@@ -213,7 +217,7 @@ def stock_greedy(
         timeout=900,
         check=False,
     )
-    lines = [line for line in child.stdout.splitlines() if line.startswith("answers ")]
+    lines = [line for line in child.stdout.splitlines() if line.startswith("report ")]
     assert lines, child.stderr[-3000:]
-    answers: list[list[int]] = json.loads(lines[-1].removeprefix("answers "))
-    return answers
+    report: dict[str, Any] = json.loads(lines[-1].removeprefix("report "))
+    return report
