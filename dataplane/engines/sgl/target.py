@@ -66,7 +66,9 @@ class SglTarget:
         if longest >= self._width:
             raise ValueError(f"a proposal of {longest} tokens, and a verification holds {self._width - 1}")
         width = self._width if self._fixed else longest + 1
-        rows, kept, offsets = [], [], [0]
+        rows: list[list[int]] = []
+        kept: list[int] = []
+        offsets = [0]
         for index, (sequence, proposal) in enumerate(zip(sequences, proposals, strict=True)):
             root = sequence.tokens[-1]
             rows.append([root, *proposal.tokens] + [root] * (width - 1 - len(proposal)))

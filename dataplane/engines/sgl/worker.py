@@ -77,9 +77,7 @@ class SlipstreamWorker(BaseSpecWorker):
             static = EagleDrafter(
                 checkpoint, embeddings, num_slots=self._settings.num_slots, max_context=self._settings.max_context
             )
-        self.drafters = DrafterSet(
-            static, vocab_size=vocabulary, max_delta_bytes=self._settings.max_delta_bytes
-        )
+        self.drafters = DrafterSet(static, vocab_size=vocabulary, max_delta_bytes=self._settings.max_delta_bytes)
         self.controller = Controller()
         self.target = SglTarget(
             self._target_worker, width=self._stride, fixed=not runner.server_args.disable_cuda_graph, pool=pool

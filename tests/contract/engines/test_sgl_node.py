@@ -1,4 +1,4 @@
-"""A node with `--engine sglang`: its own process, real HTTP; it meters, logs by consent, and its traffic trains a delta."""
+"""A node with `--engine sglang`, over real HTTP: it meters, logs by consent, and its traffic trains a delta."""
 
 from __future__ import annotations
 
