@@ -191,6 +191,9 @@ class SGLangEngine:
         if self._thread.is_alive() and self._engine is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=30)
+        for name in ("_control", "_requests"):
+            if hasattr(self, name):
+                getattr(self, name).close()
         self._folder.cleanup()
 
     # ------------------------------------------------------------------------------------------- thread "sglang"
@@ -279,6 +282,5 @@ def _sampling_params(request: GenerationRequest) -> dict[str, Any]:
         "temperature": 0.0,
         "max_new_tokens": request.max_tokens,
         "stop_token_ids": list(request.stop_token_ids) or None,
-        "ignore_eos": request.ignore_eos,
         "custom_params": RequestParams.of(request).to_custom_params(),
     }

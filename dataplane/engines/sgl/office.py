@@ -52,6 +52,8 @@ class Office:
         sequence = self._sequences.get(request.rid)
         if sequence is None or sequence.request is not request:
             params = RequestParams.from_custom_params(request.sampling_params.custom_params)
+            if params.ignore_eos:  # SGLang's own flag would switch stop tokens off, too
+                request.eos_token_ids = set()
             sequence = SglSequence(request, params, max_lookahead)
             with self._lock:
                 self._sequences[request.rid] = sequence

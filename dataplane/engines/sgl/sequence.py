@@ -23,6 +23,7 @@ class SchedulerRequest(Protocol):
     origin_input_ids: Any  # the prompt, token ids
     output_ids: Any  # what the scheduler has taken over, token ids
     sampling_params: Any
+    eos_token_ids: Any  # the model's end tokens
 
     def finished(self) -> bool: ...
 
@@ -36,11 +37,17 @@ class RequestParams:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speculation: SpeculationPolicy = field(default_factory=lambda: SpeculationPolicy(mode="off", max_lookahead=0))
     num_logprobs: int | None = None
+    ignore_eos: bool = False  # the model's own end tokens don't end it; stop tokens do
 
     @classmethod
     def of(cls, request: GenerationRequest) -> RequestParams:
         return cls(
-            request.project_id, request.deployment_id, request.sampling, request.speculation, request.num_logprobs
+            request.project_id,
+            request.deployment_id,
+            request.sampling,
+            request.speculation,
+            request.num_logprobs,
+            request.ignore_eos,
         )
 
     def to_custom_params(self) -> dict[str, Any]:
@@ -63,6 +70,7 @@ class RequestParams:
             SamplingParams(**sampling),
             SpeculationPolicy(**data["speculation"]),
             data["num_logprobs"],
+            data["ignore_eos"],
         )
 
 
