@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from dataplane.engines.base import GenerationRequest, TokenLogprob
 from dataplane.engines.tally import Tally
-from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome
+from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, memory_scope
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class RequestParams:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speculation: SpeculationPolicy = field(default_factory=lambda: SpeculationPolicy(mode="off", max_lookahead=0))
     num_logprobs: int | None = None
+    end_user_id: str = ""
     ignore_eos: bool = False  # the model's own end tokens don't end it; stop tokens do
 
     @classmethod
@@ -47,6 +48,7 @@ class RequestParams:
             request.sampling,
             request.speculation,
             request.num_logprobs,
+            request.end_user_id,
             request.ignore_eos,
         )
 
@@ -70,6 +72,7 @@ class RequestParams:
             SamplingParams(**sampling),
             SpeculationPolicy(**data["speculation"]),
             data["num_logprobs"],
+            data["end_user_id"],
             data["ignore_eos"],
         )
 
@@ -101,6 +104,10 @@ class SglSequence:
     @property
     def deployment_id(self) -> str:
         return self.params.deployment_id
+
+    @property
+    def memory_scope(self) -> str:
+        return memory_scope(self.params.project_id, self.params.end_user_id)
 
     @property
     def num_prompt_tokens(self) -> int:
