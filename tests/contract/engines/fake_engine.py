@@ -37,13 +37,13 @@ class FakeEngine:
             raise ValueError("this request id is already running")
         sequence = FakeSequence(
             list(request.prompt_tokens),
-            next(self._slots),
-            request.project_id,
-            request.deployment_id,
-            request.max_tokens,
-            request.sampling,
-            request.speculation,
-            request.num_logprobs,
+            slot=next(self._slots),
+            project_id=request.project_id,
+            deployment_id=request.deployment_id,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            speculation=request.speculation,
+            num_logprobs=request.num_logprobs,
         )
         self._running[request.request_id] = sequence
         tally, finish = Tally(), None

@@ -200,6 +200,7 @@ def stock(
             **CPU_ARGUMENTS,
             "model_path": str(model),
             "skip_tokenizer_init": True,
+            "context_length": 256,  # a draft's own limit may be below its target's
             "disable_overlap_schedule": True,
             **(arguments or {}),
         },
