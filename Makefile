@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
-.PHONY: run demo bench bench-api check test format client lock clean help
+.PHONY: run demo bench bench-api check test test-sglang format client lock clean help
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -27,6 +27,9 @@ test: .venv/.dev  ## All tests, with the real model, a real browser and real cra
 	@infra/chromium.sh
 	$(PYTHON) -m pytest $(ARGS)
 
+test-sglang: .venv-sglang/.ready  ## SGLang on a CPU: the engines' contract, the plugin, stock compatibility.
+	@infra/sglang/test.sh $(ARGS)
+
 format: .venv/.dev  ## Format the code.
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
@@ -37,10 +40,13 @@ lock: .venv/.dev  ## Resolve pyproject.toml again into requirements/*.txt.
 	@infra/lock.sh
 
 clean:  ## Forget the environment (var/ stays).
-	rm -rf .venv
+	rm -rf .venv .venv-sglang
 
 .venv/.run: infra/bootstrap.sh infra/client/pyproject.toml requirements/bootstrap.txt requirements/run.txt requirements/model.txt
 	@infra/bootstrap.sh run
 
 .venv/.dev: .venv/.run requirements/dev.txt
 	@infra/bootstrap.sh dev
+
+.venv-sglang/.ready: .venv/.run infra/bootstrap.sh requirements/sglang.txt infra/sglang/pyproject.toml tests/sglang_shim/pyproject.toml
+	@infra/bootstrap.sh sglang

@@ -271,7 +271,7 @@ class EmbeddedEngine:
         if sequence.slot >= 0:
             self.drafters.release(sequence)
         self._scheduler.remove(sequence)
-        stats = sequence.stats(speculator_version_id=version, relearning=relearning)
+        stats = sequence.tally.stats(sequence.speculation.mode, speculator_version_id=version, relearning=relearning)
         cached = sequence.num_cached_tokens
         self._deliver(
             sequence, GenerationChunk((), finish_reason=reason, num_cached_tokens=cached, stats=stats, error=error)
