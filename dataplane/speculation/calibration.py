@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dataplane.speculation.drafters.memory import ORDERS, Evidence
+from dataplane.speculation.drafters.context_table import ORDERS
+from dataplane.speculation.drafters.memory import Evidence
 
 _PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
 _MEMORY = 200.0  # observations that a cell remembers: older ones fade

@@ -17,7 +17,8 @@ import torch
 from dataplane.contracts import LoadedVersion
 from dataplane.speculation.deltas import Delta, DeltaRegistry
 from dataplane.speculation.deltas import Desired as Desired
-from dataplane.speculation.drafters.memory import ContextTable, TenantMemory
+from dataplane.speculation.drafters.context_table import ContextTable
+from dataplane.speculation.drafters.memory import TenantMemory
 from dataplane.speculation.types import EMPTY_PROPOSAL, Candidates, Plan, Proposal, SequenceView, Source
 
 _MAX_WAITING = 256  # committed positions per sequence that may wait for the neural drafter
