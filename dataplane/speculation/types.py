@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import torch
 
 Mode = Literal["off", "static", "adaptive"]
-# Who drafted a token. "adaptive" is the static drafter with the tenant's trained delta.
+# Who drafted a token. "adaptive" is the static drafter with what the tenant adds: residual memory and trained delta.
 Source = Literal["none", "static", "adaptive", "memory"]
 SOURCES: tuple[Source, ...] = ("none", "static", "adaptive", "memory")
 

@@ -74,9 +74,7 @@ def default_folder() -> Path | None:
     return Path(chosen) if chosen else Path(__file__).parents[2] / "var" / "native"
 
 
-def build(
-    variant: Variant, folder: Path, *, entry: str = "forward.cpp", extra_flags: tuple[str, ...] = ()
-) -> Path:
+def build(variant: Variant, folder: Path, *, entry: str = "forward.cpp", extra_flags: tuple[str, ...] = ()) -> Path:
     """The compiled library, from `folder` if it is there already. Raises BuildError."""
     flags = (*COMMON_FLAGS, *variant.flags, *extra_flags)
     compiler = os.environ.get("CXX", "g++")

@@ -86,6 +86,7 @@ class EmbeddedEngine:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
+        self.drafters.close()
 
     @property
     def is_alive(self) -> bool:

@@ -101,7 +101,7 @@ class ContextTable:
     def from_bytes(cls, data: bytes, max_bytes: int, *, native: bool = True) -> ContextTable:
         """Raises ValueError for what `to_bytes` can't have given, and for a table beyond `max_bytes`."""
         table = cls(max_bytes, native=native)
-        head = array("Q", data[:24])
+        head = array("Q", data[:24] if len(data) >= 24 else ())
         if len(head) != 3 or not table._table.line_bits <= head[0] <= table._max_bits:
             raise ValueError("not a context table, or one beyond the quota")
         if len(data) != 24 + (BYTES_PER_LINE << head[0]) or head[1] > CONTEXTS_PER_LINE << head[0]:
@@ -111,9 +111,9 @@ class ContextTable:
         return table
 
     def _make_room(self, num_contexts: int) -> None:
-        """Twice the lines whenever two thirds of the places could be taken, up to the quota."""
+        """Twice the lines whenever a third of the places could be taken, up to the quota: fuller lines overflow."""
         table = self._table
-        while table.line_bits < self._max_bits and table.used + num_contexts > 2 << table.line_bits:
+        while table.line_bits < self._max_bits and table.used + num_contexts > 1 << table.line_bits:
             words = array("I", bytes(2 * self.num_bytes))
             grown = Table(words.buffer_info()[0], table.line_bits + 1, 0, 0)
             if self._functions is not None:
@@ -260,7 +260,7 @@ def _learn(table: Table, words: Words, keys: Sequence[int], token: int) -> None:
 
 
 def _count(words: Words, at: int, token: int) -> None:
-    """Count `token` in the entry at `at`; tokens stay sorted by count, the later seen first among equals."""
+    """Count `token` in the entry at `at`. Tokens stay sorted by count; the first one yields to a greater count only."""
     packed = words[at + 4]
     counts, total = [packed >> shift & 255 for shift in (0, 8, 16)], (packed >> 24) + 1
     place = next((place for place in range(NUM_TOKENS) if counts[place] and words[at + 1 + place] == token), NUM_TOKENS)
@@ -271,7 +271,7 @@ def _count(words: Words, at: int, token: int) -> None:
     else:
         place = NUM_TOKENS - 1
         words[at + 1 + place], counts[place] = token, 1
-    while 0 < place < NUM_TOKENS and counts[place] >= counts[place - 1]:
+    while 0 < place < NUM_TOKENS and counts[place] >= counts[place - 1] + (place == 1):
         counts[place - 1], counts[place] = counts[place], counts[place - 1]
         words[at + place], words[at + 1 + place] = words[at + 1 + place], words[at + place]
         place -= 1

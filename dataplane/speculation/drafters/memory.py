@@ -9,7 +9,7 @@ prediction by partial matching (Cleary and Witten, 1984).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -49,6 +49,9 @@ class TableStore(Protocol):
     def arrived(self) -> Iterator[tuple[str, bytes]]: ...
     def is_due(self, project_id: str) -> bool:
         """Is it time to save the project again?"""
+
+    def keep_only(self, project_ids: Collection[str]) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -149,14 +152,17 @@ class TenantMemory:
                 table = ContextTable.from_bytes(data, self.project_bytes, native=self.native)
             except ValueError:  # of an earlier build, or of a larger quota: learn anew
                 continue
-            if project_id not in self._projects:
-                self._seeds[project_id], self._saved[project_id] = table, table.num_learned
+            if project_id not in self._projects:  # a request that may be remembered has asked for it
+                self._seeds.pop(project_id, None)
+                self._projects[project_id], self._saved[project_id] = table, table.num_learned
                 self._evict()
 
-    def save_all(self) -> None:
-        """Hand every table that has learned something since to the store."""
+    def close(self) -> None:
+        """At the end: keep what was learned since the last save. Returns once it is on the disk."""
         for project_id in self._projects:
             self._save(project_id)
+        if self.store is not None:
+            self.store.close()
 
     def purge(self, project_id: str) -> None:
         """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""

@@ -105,7 +105,7 @@ void count_token(uint32_t* entry, uint32_t token) {
         tokens[place] = token;
         counts.of[place] = 1;
     }
-    for (; place < TOKENS && place > 0 && counts.of[place] >= counts.of[place - 1]; --place) {
+    for (; place < TOKENS && place > 0 && counts.of[place] >= counts.of[place - 1] + (place == 1); --place) {
         std::swap(counts.of[place], counts.of[place - 1]);
         std::swap(tokens[place], tokens[place - 1]);
     }
