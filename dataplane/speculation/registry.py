@@ -74,9 +74,7 @@ class DrafterSet:
     ) -> None:
         self.memory = TenantMemory() if memory is None else memory
         self.tiers = tiers
-        # A drafter that shows its likeliest tokens says so (`EagleDrafter.takes_chooser`).
-        mixes = tiers.residual and getattr(static, "takes_chooser", False)
-        self.residual = ResidualMemory(self.memory) if mixes else None
+        self.residual = ResidualMemory(self.memory) if tiers.residual else None
         self.deltas = DeltaRegistry(_no_deltas if static is None else static.load_delta, max_delta_bytes)
         self.errors = 0
         self._static = static
@@ -143,10 +141,14 @@ class DrafterSet:
             if plan.lookahead and plan.source in ("static", "adaptive") and self._extend_now(sequence)
         ]
         for index, proposal in zip(neural, self._draft(neural, sequences, plans), strict=True):
-            plan = plans[index]
-            room = _room(sequences[index]) - len(proposal)
-            if self.tiers.memory and plan.extend_with_memory and room > 0 and proposal.draft_probs is None:
-                proposal = _join(proposal, self._recall(sequences[index], room, proposal.tokens))
+            plan, sequence = plans[index], sequences[index]
+            is_changed = False
+            if plan.source == "adaptive":
+                proposal, is_changed = self._mix(sequence, proposal)
+            room = _room(sequence) - len(proposal)
+            wants_more = plan.extend_with_memory or (is_changed and len(proposal) < plan.lookahead)
+            if self.tiers.memory and wants_more and room > 0 and proposal.draft_probs is None:
+                proposal = _join(proposal, self._recall(sequence, room, proposal.tokens))
             proposals[index] = proposal
         return proposals
 
@@ -216,6 +218,16 @@ class DrafterSet:
             self._give_up(sequence, "memory")
             return EMPTY_PROPOSAL
 
+    def _mix(self, sequence: SequenceView, proposal: Proposal) -> tuple[Proposal, bool]:
+        """The tenant's own draft: a neural one with the residual memory mixed in. True: it took another turn."""
+        if self.residual is None or proposal.draft_probs is not None or "memory" in self._broken_for(sequence):
+            return proposal, False
+        try:
+            return self.residual.mix(sequence, proposal)
+        except Exception:
+            self._give_up(sequence, "memory")
+            return proposal, False
+
     def _draft(
         self, indices: Sequence[int], sequences: Sequence[SequenceView], plans: Sequence[Plan]
     ) -> list[Proposal]:
@@ -231,11 +243,7 @@ class DrafterSet:
             for index in indices
         ]
         try:
-            if self.residual is not None:
-                adaptive = [plans[index].source == "adaptive" for index in indices]
-                proposals = self._static.propose(batch, lookaheads, deltas, self.residual.choose, adaptive)  # type: ignore[call-arg]
-            else:
-                proposals = self._static.propose(batch, lookaheads, deltas)
+            proposals = self._static.propose(batch, lookaheads, deltas)
             for proposal, lookahead in zip(proposals, lookaheads, strict=True):
                 self._check(proposal, lookahead)
             return proposals

@@ -8,7 +8,7 @@ import functools
 from cpu_kernels.build import TABLES, BuildError, build, default_folder
 
 MAX_CANDIDATES = 16  # drafted alternatives of a token that the residual memory can mix with
-MAX_MIXED = 46  # and those with what followed the contexts
+MAX_MIXED = 58  # and those with what followed the contexts
 MAX_LOOKAHEAD = 64
 
 
@@ -44,7 +44,7 @@ class TableFunctions:
         self.propose.argtypes = (table, table, pointer, integer, integer, pointer, pointer)
         self.mix = library.tables_mix
         self.mix.restype = integer
-        self.mix.argtypes = (table, table, pointer, integer, pointer, pointer, integer, real, pointer, pointer)
+        self.mix.argtypes = (table, table, pointer, integer, pointer, pointer, integer, real, real, pointer, pointer)
 
 
 @functools.cache

@@ -21,7 +21,6 @@ from cpu_kernels.tables import MAX_MIXED, Table, TableFunctions, load_tables
 
 ORDERS = (24, 12, 6, 4, 3, 2, 1)  # context lengths in tokens, longest first
 LONGEST = ORDERS[0]
-MIXED_ORDERS = ORDERS[2:]  # those whose counts the residual memory mixes into a neural draft
 BYTES_PER_LINE = 64
 CONTEXTS_PER_LINE = 3
 NUM_TOKENS = 3  # that are kept after a context
@@ -51,7 +50,7 @@ class Mix(NamedTuple):
     """Tokens that may come next, and the probability that every expert gives to each."""
 
     tokens: list[int]
-    experts: list[list[float]]  # [1 + len(MIXED_ORDERS)][len(tokens)]: the drafter, then a posterior for each order
+    experts: list[list[float]]  # [1 + len(ORDERS)][len(tokens)]: the drafter, then a posterior for each order
 
 
 class ContextTable:
@@ -170,27 +169,29 @@ def mix(
     window: array[int],
     candidates: Sequence[int],
     probs: Sequence[float],
+    other: float,
     kappa: float,
 ) -> Mix | None:
-    """Dirichlet posteriors centred on a draft, n + kappa * drafted over N + kappa, one for each of MIXED_ORDERS.
+    """Dirichlet posteriors centred on a draft, (n + weight * drafted) / (N + weight), one for each of ORDERS.
 
     `candidates` are the drafter's likeliest tokens and `probs` their probabilities; tokens that followed the contexts
-    join them. Counts of tokens that a context did not keep fall back to the drafter's share. None: nothing is known.
+    join them, and get `other` from the drafter. weight = kappa / order: a long context proves more. Counts of tokens
+    that a context did not keep fall back to the drafter's share. None: nothing is known.
     """
     if own._functions is not None:
-        tokens, experts = (ctypes.c_int32 * MAX_MIXED)(), (ctypes.c_double * (MAX_MIXED * (1 + len(MIXED_ORDERS))))()
-        other = None if shared is None else ctypes.byref(shared._table)
+        tokens, experts = (ctypes.c_int32 * MAX_MIXED)(), (ctypes.c_double * (MAX_MIXED * (1 + len(ORDERS))))()
+        second = None if shared is None else ctypes.byref(shared._table)
         address, size = window.buffer_info()
         drafted, chances = array("i", candidates), array("d", probs)
         count = own._functions.mix(
-            ctypes.byref(own._table), other, address, size, drafted.buffer_info()[0], chances.buffer_info()[0],
-            len(drafted), kappa, tokens, experts,
+            ctypes.byref(own._table), second, address, size, drafted.buffer_info()[0], chances.buffer_info()[0],
+            len(drafted), other, kappa, tokens, experts,
         )  # fmt: skip
         if not count:
             return None
         starts = range(0, len(experts), MAX_MIXED)
         return Mix(tokens[:count], [experts[start : start + count] for start in starts])
-    return _mix([own] if shared is None else [own, shared], context_keys(list(window)), candidates, probs, kappa)
+    return _mix([own] if shared is None else [own, shared], context_keys(list(window)), candidates, probs, other, kappa)
 
 
 def context_keys(window: Sequence[int]) -> list[int]:
@@ -312,11 +313,15 @@ def _likeliest(own: ContextTable, shared: ContextTable | None, keys: Sequence[in
 
 
 def _mix(
-    tables: Sequence[ContextTable], keys: Sequence[int], candidates: Sequence[int], probs: Sequence[float], kappa: float
+    tables: Sequence[ContextTable],
+    keys: Sequence[int],
+    candidates: Sequence[int],
+    probs: Sequence[float],
+    other: float,
+    kappa: float,
 ) -> Mix | None:
     tokens, rows, is_known = list(candidates), [], False
-    keys = keys[-len(MIXED_ORDERS) :]
-    for key in [None] * (len(MIXED_ORDERS) - len(keys)) + list(keys):
+    for key in [None] * (len(ORDERS) - len(keys)) + list(keys):
         seen: dict[int, int] = {}
         total = 0
         for table in tables if key is not None else ():
@@ -335,13 +340,14 @@ def _mix(
         rows.append((seen, total))
     if not is_known:
         return None
-    drafted = [*probs, *[0.0] * (len(tokens) - len(probs))]
+    drafted = [*probs, *[other] * (len(tokens) - len(probs))]
     experts = [drafted]
-    for seen, total in rows:
-        prior = kappa + (total - sum(seen.values()))
+    for order, (seen, total) in zip(ORDERS, rows, strict=True):
+        weight = kappa / order
+        prior = weight + (total - sum(seen.values()))
         experts.append(
             [
-                (seen.get(token, 0) + prior * chance) / (total + kappa)
+                (seen.get(token, 0) + prior * chance) / (total + weight)
                 for token, chance in zip(tokens, drafted, strict=True)
             ]
         )

@@ -15,7 +15,7 @@ each step. Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840). B rows (sequences
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,7 @@ from dataplane.speculation.drafters.delta import TenantDelta, load_delta
 from dataplane.speculation.drafters.projection import projection
 from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
 
-NUM_CANDIDATES = 8  # likeliest tokens that a chooser sees
 MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
-
-# (sequence, tokens drafted so far, the likeliest next tokens, their probabilities) -> (token, its probability)
-Chooser = Callable[[SequenceView, Sequence[int], Sequence[int], Sequence[float]], tuple[int, float]]
 
 
 class DraftStateError(RuntimeError):
@@ -54,7 +50,6 @@ class EagleDrafter:
     """
 
     source: Source = "static"
-    takes_chooser = True
 
     def __init__(
         self,
@@ -138,26 +133,15 @@ class EagleDrafter:
         sequences: Sequence[SequenceView],
         lookaheads: Sequence[int],
         deltas: Sequence[TenantDelta | None] | None = None,
-        chooser: Chooser | None = None,
-        choosing: Sequence[bool] = (),
     ) -> list[Proposal]:
         """Greedy chains of at most `lookaheads[i]` tokens, batched; source "adaptive" where `deltas[i]` is given.
-
-        `chooser` picks the tokens of the sequences whose `choosing` is true among the likeliest; these are "adaptive", too.
 
         A sequence whose positions were not all committed by `extend` gets an empty proposal.
         """
         deltas = [None] * len(sequences) if deltas is None else deltas
         proposals = [EMPTY_PROPOSAL] * len(sequences)
         rows = [
-            _Row(
-                index,
-                sequence,
-                state,
-                min(lookahead, MAX_LOOKAHEAD),
-                delta,
-                chooser if any(choosing[index : index + 1]) else None,
-            )
+            _Row(index, sequence.slot, state, min(lookahead, MAX_LOOKAHEAD), delta)
             for index, (sequence, lookahead, delta) in enumerate(zip(sequences, lookaheads, deltas, strict=True))
             if lookahead > 0
             and (state := self._states.get(sequence.slot)) is not None
@@ -171,7 +155,7 @@ class EagleDrafter:
             tokens, confidences = self._choose(rows, hidden)
             alive = []
             for place, (row, token, confidence) in enumerate(zip(rows, tokens, confidences, strict=True)):
-                row.tokens.append(token)
+                row.tokens.append(self._hot[token])
                 row.confidences.append(confidence)
                 row.survival *= confidence
                 if len(row.tokens) < row.lookahead and row.survival >= self.min_survival:
@@ -183,7 +167,7 @@ class EagleDrafter:
                 drafted = torch.tensor([row.tokens[-1] for row in rows], device=hidden.device)
                 inputs = self._attention_inputs(drafted, hidden)
         for row in finished:
-            source: Source = "static" if row.delta is None and row.chooser is None else "adaptive"
+            source: Source = "static" if row.delta is None else "adaptive"
             sources = (source,) * len(row.tokens)
             proposals[row.index] = Proposal(tuple(row.tokens), tuple(row.confidences), sources)
         return proposals
@@ -236,7 +220,7 @@ class EagleDrafter:
         return output
 
     def _choose(self, rows: Sequence[_Row], hidden: torch.Tensor) -> tuple[list[int], list[float]]:
-        """The token of every row and its probability: the likeliest, or what the row's chooser makes of the likeliest."""
+        """The likeliest draft id of every row and its probability."""
         outputs = self._normalise(hidden, self._norm)
         logits = self._head(outputs)
         for delta, places in _delta_groups(rows):
@@ -250,48 +234,17 @@ class EagleDrafter:
             scaled = scaled / temperatures[0]
         else:
             scaled = scaled / torch.tensor(temperatures, device=logits.device)[:, None]
-        probs = scaled.softmax(-1)
-        if all(row.chooser is None for row in rows):
-            confidences, ids = probs.max(-1)
-            return [self._hot[one] for one in ids.tolist()], confidences.tolist()
-        top, ids = probs.topk(min(NUM_CANDIDATES, probs.shape[1]), -1)
-        tokens, chances = [], []
-        for row, row_ids, row_probs in zip(rows, ids.tolist(), top.tolist(), strict=True):
-            token, chance = self._hot[row_ids[0]], row_probs[0]
-            if row.chooser is not None:
-                token, chance = row.chooser(row.sequence, row.tokens, [self._hot[one] for one in row_ids], row_probs)
-            tokens.append(token)
-            chances.append(chance)
-        return tokens, chances
+        confidences, tokens = scaled.softmax(-1).max(-1)
+        return tokens.tolist(), confidences.tolist()
 
 
 class _Row:
     """A sequence while its chain grows."""
 
-    __slots__ = (
-        "chooser",
-        "confidences",
-        "delta",
-        "index",
-        "lookahead",
-        "sequence",
-        "slot",
-        "state",
-        "survival",
-        "tokens",
-    )
+    __slots__ = ("confidences", "delta", "index", "lookahead", "slot", "state", "survival", "tokens")
 
-    def __init__(
-        self,
-        index: int,
-        sequence: SequenceView,
-        state: DraftState,
-        lookahead: int,
-        delta: TenantDelta | None,
-        chooser: Chooser | None,
-    ) -> None:
-        self.index, self.sequence, self.slot, self.state = index, sequence, sequence.slot, state
-        self.lookahead, self.delta, self.chooser = lookahead, delta, chooser
+    def __init__(self, index: int, slot: int, state: DraftState, lookahead: int, delta: TenantDelta | None) -> None:
+        self.index, self.slot, self.state, self.lookahead, self.delta = index, slot, state, lookahead, delta
         self.tokens: list[int] = []
         self.confidences: list[float] = []
         self.survival = 1.0

@@ -114,13 +114,18 @@ class TenantMemory:
         )
 
     def mix(
-        self, sequence: SequenceView, drafted: Sequence[int], candidates: Sequence[int], probs: Sequence[float],
+        self,
+        sequence: SequenceView,
+        drafted: Sequence[int],
+        candidates: Sequence[int],
+        probs: Sequence[float],
+        other: float,
         kappa: float,
-    ) -> Mix | None:  # fmt: skip
-        """What followed the short contexts at the end of the sequence and `drafted`; see `context_table.mix`."""
+    ) -> Mix | None:
+        """What followed the contexts at the end of the sequence and `drafted`; see `context_table.mix`."""
         request = self._catch_up(sequence)
         window = (request.window + array("i", drafted))[-LONGEST:]
-        return mix(request.table, self._projects.get(sequence.project_id), window, candidates, probs, kappa)
+        return mix(request.table, self._projects.get(sequence.project_id), window, candidates, probs, other, kappa)
 
     def release(self, sequence: SequenceView) -> None:
         """The sequence has ended: learn what is left of it, and free its own table."""

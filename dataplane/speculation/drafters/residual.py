@@ -1,13 +1,15 @@
 """Residual logit memory (T1): what the tenant's target said after short contexts, mixed into a neural draft.
 
-For every short context the tenant memory's tables know the few tokens that followed most often. Over the drafter's
-likeliest tokens and these, an expert for each context length gives the Dirichlet posterior centred on the draft,
+For every context of at most 24 tokens the tenant memory's tables know the few tokens that followed most often. Over the drafted token
+and these, an expert for each context length gives the Dirichlet posterior centred on the draft,
 
-    chance = (count + kappa * drafted) / (total + kappa)
+    chance = (count + weight * drafted) / (total + weight)        weight = kappa / length of the context
 
 and the draft itself is an expert, too. They are weighted by fixed-share exponentiated gradient (Herbster and Warmuth,
-1998), one set of weights for each project. Where no context was seen the draft stays as it is, token and confidence,
-to the bit: a cold start is the static drafter.
+1998), one set of weights for each project. The chain keeps to the draft as long as the mixture does; where it prefers
+another token, that one takes its place and the neural draft ends, for what it said next was about another text. It
+needs the drafted token and its probability only, so any drafter will do. Where no context was seen the draft stays as
+it is, token and confidence, to the bit: a cold start is the static drafter.
 """
 
 from __future__ import annotations
@@ -15,47 +17,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dataplane.speculation.drafters.context_table import MIXED_ORDERS, Mix
+from dataplane.speculation.drafters.context_table import ORDERS, Mix
 from dataplane.speculation.drafters.memory import TenantMemory
-from dataplane.speculation.types import SequenceView
+from dataplane.speculation.types import Proposal, SequenceView, Source
 
-KAPPA = 2.0  # observations that the draft is worth
+KAPPA = 4.0  # observations that the draft is worth beside a context of one token; fewer beside longer ones
+OTHER = 0.1  # of what the draft leaves to other tokens, the share of one that the tables know
 _RATE = 0.5  # of the exponentiated gradient on the log-loss; 1 would be Bayes
 _SHARE = 0.01  # of all weight that is dealt out equally after each token, so that no expert is lost for ever
 _FLOOR = 0.002  # probability of a token that an expert does not know
 _MAX_PROJECTS = 4096
-_EXPERTS = 1 + len(MIXED_ORDERS)
+_EXPERTS = 1 + len(ORDERS)
 
 
 @dataclass(slots=True)
 class ResidualMemory:
-    """Chooses among drafted candidates, and learns whom to believe. One thread (the engine's) uses it."""
+    """Mixes counts into drafts, and learns whom to believe. One thread (the engine's) uses it."""
 
     memory: TenantMemory
     _weights: dict[str, list[float]] = field(default_factory=dict)  # by project, oldest first; each sums to 1
     _pending: dict[int, list[Mix | None]] = field(default_factory=dict)  # by slot: what was said of each drafted place
 
-    def choose(
-        self, sequence: SequenceView, drafted: Sequence[int], candidates: Sequence[int], probs: Sequence[float]
-    ) -> tuple[int, float]:
-        """The likeliest token after the sequence and `drafted`, and its probability.
-
-        `candidates` with their `probs` are the drafter's likeliest tokens, the likeliest first.
-        """
-        mixed = self.memory.mix(sequence, drafted, candidates, probs, KAPPA)
-        pending = self._pending.setdefault(sequence.slot, [])
-        if not drafted:
-            pending.clear()
-        pending.append(mixed)
-        if mixed is None:
-            return candidates[0], probs[0]
+    def mix(self, sequence: SequenceView, proposal: Proposal) -> tuple[Proposal, bool]:
+        """A neural proposal (deterministic) as the tenant's own. True: its last token is not the drafter's."""
+        pending: list[Mix | None] = []
+        self._pending[sequence.slot] = pending
         weights = self.weights_of(sequence.project_id)
-        chances = [
-            sum([weight * chance for weight, chance in zip(weights, column, strict=True)])
-            for column in zip(*mixed.experts, strict=True)
-        ]
-        best = max(range(len(chances)), key=chances.__getitem__)
-        return mixed.tokens[best], min(chances[best], 1.0)
+        tokens, confidences, turns = list(proposal.tokens), list(proposal.confidences), False
+        for place, (token, confidence) in enumerate(zip(proposal.tokens, proposal.confidences, strict=True)):
+            mixed = self.memory.mix(sequence, tokens[:place], (token,), (confidence,), OTHER * (1 - confidence), KAPPA)
+            pending.append(mixed)
+            if mixed is None:
+                continue
+            chances = [
+                sum([weight * chance for weight, chance in zip(weights, column, strict=True)])
+                for column in zip(*mixed.experts, strict=True)
+            ]
+            best = max(range(len(chances)), key=chances.__getitem__)
+            tokens[place], confidences[place] = mixed.tokens[best], min(chances[best], 1.0)
+            if best:
+                tokens, confidences, turns = tokens[: place + 1], confidences[: place + 1], True
+                break
+        sources: tuple[Source, ...] = ("adaptive",) * len(tokens)
+        return Proposal(tuple(tokens), tuple(confidences), sources, None, proposal.evidence[: len(tokens)]), turns
 
     def observe(self, sequence: SequenceView, emitted: Sequence[int]) -> None:
         """`emitted` follows what was drafted for; the drafts before the first difference had the right context."""
@@ -74,7 +78,7 @@ class ResidualMemory:
         self._weights.pop(project_id, None)
 
     def weights_of(self, project_id: str) -> list[float]:
-        """How much each expert is believed: the draft, then the contexts of MIXED_ORDERS."""
+        """How much each expert is believed: the draft, then the contexts of ORDERS."""
         weights = self._weights.get(project_id)
         if weights is None:
             while len(self._weights) >= _MAX_PROJECTS:

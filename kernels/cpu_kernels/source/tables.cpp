@@ -18,9 +18,8 @@ constexpr int WAYS = 3, ENTRY_WORDS = 5, LINE_WORDS = 16, ERA = 15, TOKENS = 3;
 constexpr int START_BITS = 8, ERA_BITS = 15;
 constexpr uint32_t FULL = 64;
 constexpr int ORDERS[] = {24, 12, 6, 4, 3, 2, 1};
-constexpr int NUM_ORDERS = 7, LONGEST = 24, FIRST_MIXED = 2;  // orders from FIRST_MIXED on serve the residual memory
-constexpr int NUM_MIXED = NUM_ORDERS - FIRST_MIXED;
-constexpr int MAX_CANDIDATES = 16, MAX_MIXED = MAX_CANDIDATES + 2 * TOKENS * NUM_MIXED, MAX_LOOKAHEAD = 64;
+constexpr int NUM_ORDERS = 7, LONGEST = 24;
+constexpr int MAX_CANDIDATES = 16, MAX_MIXED = MAX_CANDIDATES + 2 * TOKENS * NUM_ORDERS, MAX_LOOKAHEAD = 64;
 
 struct Table {
     uint32_t* words;
@@ -223,28 +222,28 @@ int64_t tables_propose(
     return count;
 }
 
-// Posteriors of the drafter's `candidates` (probabilities `probs`) and of whatever followed the short contexts at the
-// end of window[0, size). Expert 0 is the drafter, expert 1 + i the Dirichlet posterior of order ORDERS[FIRST_MIXED + i]
-// that is centred on it. tokens: [MAX_MIXED]; experts: [1 + NUM_MIXED, MAX_MIXED]. Returns how many tokens there are,
+// Posteriors of the drafter's `candidates` (probabilities `probs`; any other token has `other`) and of whatever followed
+// the contexts at the end of window[0, size). Expert 0 is the drafter, expert 1 + i the Dirichlet posterior of ORDERS[i]
+// that is centred on it with the weight of kappa / ORDERS[i] observations. tokens: [MAX_MIXED]; experts: [1 + NUM_ORDERS, MAX_MIXED]. Returns how many tokens there are,
 // the candidates first; 0 if no context was ever seen.
 int64_t tables_mix(
     const Table* own, const Table* shared, const int32_t* window, int64_t size, const int32_t* candidates,
-    const double* probs, int64_t num_candidates, double kappa, int32_t* tokens, double* experts
+    const double* probs, int64_t num_candidates, double other, double kappa, int32_t* tokens, double* experts
 ) {
     Key keys[NUM_ORDERS];
-    const int first = std::max(context_keys(window + size, std::min<int64_t>(size, LONGEST), keys), FIRST_MIXED);
+    const int first = context_keys(window + size, std::min<int64_t>(size, LONGEST), keys);
     const Table* const tables[] = {own, shared};
     for (const Table* table : tables) prefetch(table, keys, first);
     int64_t count = num_candidates;
     std::copy(candidates, candidates + count, tokens);
-    uint32_t seen[NUM_MIXED][MAX_MIXED] = {}, totals[NUM_MIXED] = {}, tracked[NUM_MIXED] = {};
+    uint32_t seen[NUM_ORDERS][MAX_MIXED] = {}, totals[NUM_ORDERS] = {}, tracked[NUM_ORDERS] = {};
     bool known = false;
     for (int order = first; order < NUM_ORDERS; ++order)
         for (const Table* table : tables) {
             const uint32_t* entry = recall(table, keys[order]);
             if (entry == nullptr) continue;
             known = true;
-            const int row = order - FIRST_MIXED;
+            const int row = order;
             const Counts counts(entry[4]);
             totals[row] += counts.total;
             for (int place = 0; place < TOKENS && counts.of[place]; ++place) {
@@ -257,11 +256,12 @@ int64_t tables_mix(
         }
     if (!known) return 0;
     for (int64_t at = 0; at < count; ++at) {
-        const double drafted = at < num_candidates ? probs[at] : 0.0;
+        const double drafted = at < num_candidates ? probs[at] : other;
         experts[at] = drafted;
-        for (int row = 0; row < NUM_MIXED; ++row) {
-            const double prior = kappa + (totals[row] - tracked[row]);
-            experts[(1 + row) * MAX_MIXED + at] = (seen[row][at] + prior * drafted) / (totals[row] + kappa);
+        for (int row = 0; row < NUM_ORDERS; ++row) {
+            const double weight = kappa / ORDERS[row];
+            const double prior = weight + (totals[row] - tracked[row]);
+            experts[(1 + row) * MAX_MIXED + at] = (seen[row][at] + prior * drafted) / (totals[row] + weight);
         }
     }
     return count;

@@ -48,7 +48,9 @@ def test_compiled_and_plain_python_agree_to_the_byte(
         for shared in (0, 1):
             tables = [(one[0], one[1] if shared else None) for one in (fast, plain)]
             assert propose(*tables[0], window, 8) == propose(*tables[1], window, 8)
-            assert mix(*tables[0], window, drafted, probs, kappa) == mix(*tables[1], window, drafted, probs, kappa)
+            assert mix(*tables[0], window, drafted, probs, 0.01, kappa) == mix(
+                *tables[1], window, drafted, probs, 0.01, kappa
+            )
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -89,4 +91,4 @@ def test_a_table_beyond_the_quota_is_refused() -> None:
 
 def test_an_unknown_context_mixes_nothing() -> None:
     table = ContextTable(1 << 16)
-    assert mix(table, None, array("i", [1, 2, 3]), [4, 5], [0.6, 0.3], 2.0) is None
+    assert mix(table, None, array("i", [1, 2, 3]), [4, 5], [0.6, 0.3], 0.01, 2.0) is None
