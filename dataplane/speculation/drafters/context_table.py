@@ -172,11 +172,13 @@ def mix(
     other: float,
     kappa: float,
 ) -> Mix | None:
-    """Dirichlet posteriors centred on a draft, (n + weight * drafted) / (N + weight), one for each of ORDERS.
+    """Dirichlet posteriors (n + weight * centre) / (N + weight), one for each of ORDERS, and the draft itself.
+
+    The centre is the posterior of the next shorter context, and of the shortest the draft (Teh, 2006).
 
     `candidates` are the drafter's likeliest tokens and `probs` their probabilities; tokens that followed the contexts
     join them, and get `other` from the drafter. weight = kappa / order: a long context proves more. Counts of tokens
-    that a context did not keep fall back to the drafter's share. None: nothing is known.
+    that a context did not keep fall back to the centre. None: nothing is known.
     """
     if own._functions is not None:
         tokens, experts = (ctypes.c_int32 * MAX_MIXED)(), (ctypes.c_double * (MAX_MIXED * (1 + len(ORDERS))))()
@@ -341,14 +343,13 @@ def _mix(
     if not is_known:
         return None
     drafted = [*probs, *[other] * (len(tokens) - len(probs))]
-    experts = [drafted]
-    for order, (seen, total) in zip(ORDERS, rows, strict=True):
+    experts, centre = [], drafted
+    for order, (seen, total) in reversed(list(zip(ORDERS, rows, strict=True))):
         weight = kappa / order
         prior = weight + (total - sum(seen.values()))
-        experts.append(
-            [
-                (seen.get(token, 0) + prior * chance) / (total + weight)
-                for token, chance in zip(tokens, drafted, strict=True)
-            ]
-        )
-    return Mix(tokens, experts)
+        centre = [
+            (seen.get(token, 0) + prior * chance) / (total + weight)
+            for token, chance in zip(tokens, centre, strict=True)
+        ]
+        experts.append(centre)
+    return Mix(tokens, [drafted, *experts[::-1]])

@@ -1,9 +1,10 @@
 """Residual logit memory (T1): what the tenant's target said after short contexts, mixed into a neural draft.
 
 For every context of at most 24 tokens the tenant memory's tables know the few tokens that followed most often. Over the drafted token
-and these, an expert for each context length gives the Dirichlet posterior centred on the draft,
+and these, an expert for each context length gives a Dirichlet posterior centred on that of the next shorter one, and the
+shortest on the draft,
 
-    chance = (count + weight * drafted) / (total + weight)        weight = kappa / length of the context
+    chance = (count + weight * centre) / (total + weight)        weight = kappa / length of the context
 
 and the draft itself is an expert, too. They are weighted by fixed-share exponentiated gradient (Herbster and Warmuth,
 1998), one set of weights for each project. The chain keeps to the draft as long as the mixture does; where it prefers

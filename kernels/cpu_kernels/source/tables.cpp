@@ -224,7 +224,7 @@ int64_t tables_propose(
 
 // Posteriors of the drafter's `candidates` (probabilities `probs`; any other token has `other`) and of whatever followed
 // the contexts at the end of window[0, size). Expert 0 is the drafter, expert 1 + i the Dirichlet posterior of ORDERS[i]
-// that is centred on it with the weight of kappa / ORDERS[i] observations. tokens: [MAX_MIXED]; experts: [1 + NUM_ORDERS, MAX_MIXED]. Returns how many tokens there are,
+// that is centred on that of the next shorter context (the shortest on the draft) with the weight of kappa / ORDERS[i] observations. tokens: [MAX_MIXED]; experts: [1 + NUM_ORDERS, MAX_MIXED]. Returns how many tokens there are,
 // the candidates first; 0 if no context was ever seen.
 int64_t tables_mix(
     const Table* own, const Table* shared, const int32_t* window, int64_t size, const int32_t* candidates,
@@ -258,10 +258,12 @@ int64_t tables_mix(
     for (int64_t at = 0; at < count; ++at) {
         const double drafted = at < num_candidates ? probs[at] : other;
         experts[at] = drafted;
-        for (int row = 0; row < NUM_ORDERS; ++row) {
+        double centre = drafted;
+        for (int row = NUM_ORDERS - 1; row >= 0; --row) {
             const double weight = kappa / ORDERS[row];
             const double prior = weight + (totals[row] - tracked[row]);
-            experts[(1 + row) * MAX_MIXED + at] = (seen[row][at] + prior * drafted) / (totals[row] + weight);
+            centre = (seen[row][at] + prior * centre) / (totals[row] + weight);
+            experts[(1 + row) * MAX_MIXED + at] = centre;
         }
     }
     return count;
