@@ -1,4 +1,4 @@
-"""The compiled hot path of the tenant memory (source/tables.cpp) behind ctypes. It needs nothing but x86-64 and a compiler."""
+"""The compiled hot path of the tenant memory (source/tables.cpp) behind ctypes. Any x86-64 with a compiler will do."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import MutableSequence, Sequence
 from typing import NamedTuple
 
-from cpu_kernels.tables import MAX_MIXED, Table, TableFunctions, load_tables
+from cpu_kernels.tables import MAX_MIXED, Table, load_tables
 
 ORDERS = (24, 12, 6, 4, 3, 2, 1)  # context lengths in tokens, longest first
 LONGEST = ORDERS[0]

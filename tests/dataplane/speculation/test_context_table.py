@@ -1,4 +1,4 @@
-"""Context tables: the compiled code and the specification agree to the byte; growing, fading and storing lose nothing."""
+"""Context tables: compiled code and specification agree to the byte; growing, fading and storing lose nothing."""
 
 from __future__ import annotations
 
