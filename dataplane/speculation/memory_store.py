@@ -1,4 +1,4 @@
-"""Projects' context tables on the node's disk: one file each, written atomically, checked by digest, deleted on a purge.
+"""Projects' context tables on the node's disk: a file each, written atomically, checked by digest, gone with a purge.
 
 A thread of its own does what waits for a disk; the engine's thread only hands over bytes and picks them up. What a
 crash can lose is what was learned since the last save. A file holds a JSON line (format, project, digest, geometry of

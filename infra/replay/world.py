@@ -15,7 +15,7 @@ import torch
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.step import speculative_step
-from dataplane.speculation.types import Plan, Proposal, SamplingParams, Scores, SequenceView, SpeculationPolicy
+from dataplane.speculation.types import Plan, Proposal, SamplingParams, Scores, SequenceView, Source, SpeculationPolicy
 from infra.replay.recording import Answer
 
 
@@ -30,7 +30,7 @@ class Prices:
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds that were charged, and those that the controller and the memory really took."""
+    """Seconds that were charged."""
 
     prices: Prices
     now: float = 0.0
@@ -119,7 +119,6 @@ class Replayed:
     seconds: float  # simulated
     sources: dict[str, int]  # steps by who drafted
     timeline: tuple[tuple[int, float], ...]  # (tokens, seconds) after each step of the batch
-    control_seconds: float  # real CPU seconds of controller and memory
 
     @property
     def tokens_per_second(self) -> float:
@@ -138,15 +137,16 @@ def replay(
     *,
     project_id: str,
     vocab_size: int,
-    policy: SpeculationPolicy = SpeculationPolicy("adaptive", 8, True),
+    policy: SpeculationPolicy,
     batch: int = 1,
 ) -> Replayed:
     """Serve the answers in their order, `batch` of them at a time. Features of prompts are read for nothing."""
     target = ReplayTarget(clock, vocab_size)
-    waiting, running, free = list(answers)[::-1], [], list(range(batch))
+    waiting, free = list(answers)[::-1], list(range(batch))
+    running: list[ReplaySequence] = []
     tokens = steps = 0
     sources: dict[str, int] = {}
-    timeline, began, control = [], clock.now, 0.0
+    timeline, began = [], clock.now
     while waiting or running:
         while waiting and free:
             answer = waiting.pop()
@@ -167,13 +167,13 @@ def replay(
             drafters.release(sequence)
             free.append(sequence.slot)
             running.remove(sequence)
-    return Replayed(tokens, steps, clock.now - began, sources, tuple(timeline), control)
+    return Replayed(tokens, steps, clock.now - began, sources, tuple(timeline))
 
 
 class Fixed(Controller):
     """Always the same source and length, whatever was learned."""
 
-    def __init__(self, source: str, lookahead: int) -> None:
+    def __init__(self, source: Source, lookahead: int) -> None:
         super().__init__()
         self._source, self._lookahead = source, lookahead
 

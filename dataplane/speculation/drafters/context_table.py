@@ -42,7 +42,7 @@ class Found(NamedTuple):
     token: int
     scope: int  # 0: the first table, 1: the second
     order: int  # index into ORDERS
-    count: int
+    hits: int
     total: int
 
 
@@ -153,7 +153,8 @@ def propose(own: ContextTable, shared: ContextTable | None, window: array[int], 
             Found(token, why & 1, why >> 1 & 127, why >> 8 & 255, why >> 16)
             for token, why in zip(tokens[:count], reasons[:count], strict=True)
         ]
-    text, found = list(window), []
+    text = list(window)
+    found: list[Found] = []
     while len(found) < lookahead:
         one = _likeliest(own, shared, context_keys(text[-LONGEST:]))
         if one is None:
@@ -307,7 +308,7 @@ def _likeliest(own: ContextTable, shared: ContextTable | None, keys: Sequence[in
             if known is None:
                 continue
             found = Found(known[0], scope, order, known[1], known[2])
-            if 4 * (found.total - found.count) <= found.total:
+            if 4 * (found.total - found.hits) <= found.total:
                 return found
             best = best or found
             tables.remove((scope, table))
@@ -327,7 +328,7 @@ def _mix(
         seen: dict[int, int] = {}
         total = 0
         for table in tables if key is not None else ():
-            at = _recall(table._table, table._words, key)
+            at = None if key is None else _recall(table._table, table._words, key)
             if at is None:
                 continue
             is_known, counts = True, table._words[at + 4]

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from cpu_kernels.tables import MAX_LOOKAHEAD
 from dataplane.speculation.drafters.context_table import (
     LONGEST,
     ORDERS,
@@ -23,10 +24,11 @@ from dataplane.speculation.drafters.context_table import (
     mix,
     propose,
 )
-from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView
+from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
 
 Scope = Literal["request", "project"]
 _SCOPES: tuple[Scope, ...] = ("request", "project")
+_SOURCES: tuple[Source, ...] = ("memory",) * MAX_LOOKAHEAD
 
 
 class Evidence(NamedTuple):
@@ -101,14 +103,15 @@ class TenantMemory:
         window = request.window
         if drafted:
             window = window + array("i", drafted)
-        found = propose(request.table, self._projects.get(sequence.project_id), window, lookahead)
+        shared = self._projects.get(sequence.project_id)
+        found = propose(request.table, shared, window, min(lookahead, MAX_LOOKAHEAD))
         if not found:
             return EMPTY_PROPOSAL
         evidence = tuple([self._reason(one) for one in found])
         return Proposal(
             tuple([one.token for one in found]),
             tuple([why.hits / (why.total + 1) for why in evidence]),
-            ("memory",) * len(found),
+            _SOURCES[: len(found)],
             None,
             evidence,
         )

@@ -1,8 +1,8 @@
 """Residual logit memory (T1): what the tenant's target said after short contexts, mixed into a neural draft.
 
-For every context of at most 24 tokens the tenant memory's tables know the few tokens that followed most often. Over the drafted token
-and these, an expert for each context length gives a Dirichlet posterior centred on that of the next shorter one, and the
-shortest on the draft,
+For every context of at most 24 tokens the tenant memory's tables know the few tokens that followed most often. Over the
+drafted token and these, an expert for each context length gives a Dirichlet posterior centred on that of the next
+shorter one, and the shortest on the draft,
 
     chance = (count + weight * centre) / (total + weight)        weight = kappa / length of the context
 
@@ -59,7 +59,8 @@ class ResidualMemory:
             if best:
                 tokens, confidences, turns = tokens[: place + 1], confidences[: place + 1], True
                 break
-        sources: tuple[Source, ...] = ("adaptive",) * len(tokens)
+        source: Source = "adaptive"
+        sources = (source,) * len(tokens)
         return Proposal(tuple(tokens), tuple(confidences), sources, None, proposal.evidence[: len(tokens)]), turns
 
     def observe(self, sequence: SequenceView, emitted: Sequence[int]) -> None:
