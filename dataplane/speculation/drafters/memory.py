@@ -28,7 +28,8 @@ from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, 
 
 Scope = Literal["request", "project"]
 _SCOPES: tuple[Scope, ...] = ("request", "project")
-_SOURCES: tuple[Source, ...] = ("memory",) * MAX_LOOKAHEAD
+_MEMORY: Source = "memory"
+_SOURCES = (_MEMORY,) * MAX_LOOKAHEAD
 
 
 class Evidence(NamedTuple):

@@ -83,7 +83,11 @@ def test_each_tier_can_be_switched_off() -> None:
 
 
 def test_a_mixed_draft_goes_on_with_the_memory_after_its_turn() -> None:
-    drafters = DrafterSet(FakeDrafter(FakeTarget(), skill=0.0), learned(), vocab_size=600)
+    class Stubborn(FakeDrafter):
+        def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
+            return [draft(*[77] * lookahead) for lookahead in lookaheads]
+
+    drafters = DrafterSet(Stubborn(FakeTarget()), learned(), vocab_size=600)
     sequence = at(CANARY[:6])
     sequence.max_tokens = 64
     (proposal,) = drafters.propose([sequence], [Plan("adaptive", 8)], drafters.candidates([sequence]))
