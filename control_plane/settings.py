@@ -335,6 +335,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "NodeTokenStateEnum": "control_plane.fleet.serializers.TOKEN_STATES",
+        "RoleEnum": "control_plane.tenants.permissions.ROLES",
         "SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values",
         "TrainingRunStateEnum": "control_plane.training.models.RunState.values",
     },

@@ -9,6 +9,8 @@ urlpatterns = [
     path("healthz", live),
     path("readyz", ready),
     path("api/v1/", include("control_plane.tenants.api")),
+    path("api/v1/", include("control_plane.tenants.members_api")),
+    path("api/v1/", include("control_plane.tenants.service_api")),
     path("api/v1/", include("control_plane.tenants.audit_api")),
     path("api/v1/", include("control_plane.endpoints.api")),
     path("api/v1/", include("control_plane.billing.api")),

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from control_plane.endpoints.models import Deployment, Endpoint
 from control_plane.fleet.models import Node
-from control_plane.speculators.selectors import active_version_refs, traffic_policies
+from control_plane.speculators.models import TrafficPolicy
+from control_plane.speculators.selectors import active_version_refs, as_contract, traffic_policy_rows
 from control_plane.tenants.models import ApiKey, NodeSnapshot, Placement, Project
 from dataplane import contracts
 
@@ -30,7 +31,7 @@ def build(node: Node) -> contracts.Snapshot:
         Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted").order_by("id")
     )
     project_ids = sorted(placed)
-    policies = traffic_policies(project_ids)
+    policies = traffic_policy_rows(project_ids)
     versions = active_version_refs(project_ids)
     deployments = dict(Deployment.objects.filter(endpoint__in=endpoints, active=True).values_list("endpoint_id", "id"))
     return contracts.Snapshot(
@@ -39,7 +40,7 @@ def build(node: Node) -> contracts.Snapshot:
         issued_at=_rfc3339(timezone.now()),
         draining=desired == "drained",
         projects=tuple(
-            _project(project, policies.get(project.id, contracts.TrafficPolicy()), placed[project.id])
+            _project(project, policies.get(project.id) or TrafficPolicy(end_user_key=""), placed[project.id])
             for project in Project.objects.unscoped().filter(id__in=project_ids).order_by("id")
         ),
         keys=_keys(project_ids),
@@ -65,12 +66,19 @@ def build(node: Node) -> contracts.Snapshot:
     )
 
 
-def _project(project: Project, policy: contracts.TrafficPolicy, placement: Placement) -> contracts.ProjectConfig:
+def _project(project: Project, policy: TrafficPolicy, placement: Placement) -> contracts.ProjectConfig:
     return contracts.ProjectConfig(
         project_id=project.id,
         organization_id=project.organization_id,
         cache_salt=project.cache_salt,
-        traffic=policy,
+        traffic=as_contract(policy),
+        end_user_key=policy.end_user_key,
+        end_user_erasures=policy.end_user_erasures,
+        streaming=contracts.StreamCoalescing(
+            mode=policy.stream_coalescing,  # type: ignore[arg-type]
+            tokens=policy.coalesce_tokens,
+            milliseconds=policy.coalesce_milliseconds,
+        ),
         leaving=placement.leaving_since is not None,
         limits=contracts.Limits(
             requests_per_minute=project.requests_per_minute,
@@ -91,6 +99,9 @@ def _keys(project_ids: list[str]) -> tuple[contracts.KeyDigest, ...]:
             digest=row.digest,
             pepper_id=row.pepper_id,
             expires_at=_rfc3339(row.expires_at) if row.expires_at else None,
+            scopes=tuple(row.scopes),
+            endpoints=tuple(row.endpoints),
+            allowed_ips=tuple(row.allowed_ips),
         )
         for row in rows
     )

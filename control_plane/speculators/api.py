@@ -15,15 +15,46 @@ from control_plane.common.parsing import StrictSerializer, TypedIdSerializerFiel
 from control_plane.common.views import ApiView
 from control_plane.endpoints.api import EndpointEventSerializer, StateReason
 from control_plane.speculators import selectors, services
-from control_plane.speculators.models import MAX_RETENTION_DAYS, PROMOTIONS, STRATEGIES, VersionState
+from control_plane.speculators.models import (
+    COALESCE_BOUNDS,
+    COALESCING,
+    MAX_RETENTION_DAYS,
+    MEMORY_SCOPES,
+    PROMOTIONS,
+    REDACTIONS,
+    STRATEGIES,
+    VersionState,
+)
 from control_plane.speculators.models import Speculator as SpeculatorRow
 from control_plane.tenants.selectors import project as find_project
+
+
+def _bounds(name: str) -> dict[str, Any]:
+    low, high = COALESCE_BOUNDS[name]
+    return {"min_value": low, "max_value": high}
 
 
 class TrafficPolicyBody(StrictSerializer):
     capture = serializers.BooleanField(help_text="Consent: may requests be kept for training?")
     sample_rate = serializers.FloatField(min_value=0, max_value=1, default=1.0)
     retention_days = serializers.IntegerField(min_value=1, max_value=MAX_RETENTION_DAYS, default=30)
+    redaction = serializers.ChoiceField(
+        REDACTIONS,
+        default="drop",
+        help_text="Before storage: `drop` records with secrets or personal data, `mask` these, or `off`.",
+    )
+    memory_scope = serializers.ChoiceField(
+        MEMORY_SCOPES,
+        default="project",
+        help_text="Who shares what the tenant memory learns; `end_user`: requests with the same `user`.",
+    )
+    stream_coalescing = serializers.ChoiceField(
+        COALESCING,
+        default="none",
+        help_text="Hides what a step accepted: parts of `coalesce_tokens`, or one in `coalesce_milliseconds`.",
+    )
+    coalesce_tokens = serializers.IntegerField(**_bounds("coalesce_tokens"), default=16)
+    coalesce_milliseconds = serializers.IntegerField(**_bounds("coalesce_milliseconds"), default=100)
 
 
 class TrafficPolicySerializer(serializers.Serializer[Any]):
@@ -31,6 +62,11 @@ class TrafficPolicySerializer(serializers.Serializer[Any]):
     capture = serializers.BooleanField()
     sample_rate = serializers.FloatField()
     retention_days = serializers.IntegerField()
+    redaction = serializers.ChoiceField(REDACTIONS)
+    memory_scope = serializers.ChoiceField(MEMORY_SCOPES)
+    stream_coalescing = serializers.ChoiceField(COALESCING)
+    coalesce_tokens = serializers.IntegerField()
+    coalesce_milliseconds = serializers.IntegerField()
     erased_before = serializers.DateTimeField(allow_null=True)
     updated_at = serializers.DateTimeField(allow_null=True)
 
@@ -82,6 +118,9 @@ class SpeculatorVersionSerializer(serializers.Serializer[Any]):
     window_end = serializers.DateTimeField(allow_null=True)
     sample_count = serializers.IntegerField()
     consent = serializers.JSONField()
+    lineage = serializers.JSONField(
+        help_text="The digest of the input, how much it was, and how many records were captured under which policy."
+    )
     evaluation = serializers.JSONField(
         help_text="Held-out replay by arm (candidate, static, incumbent); `interval` bounds its acceptance length."
     )

@@ -28,8 +28,24 @@ def traffic_policy_of(project: Project) -> contracts.TrafficPolicy:
 
 def traffic_policies(project_ids: Iterable[str]) -> dict[str, contracts.TrafficPolicy]:
     """Consent of many projects in one query; projects without a row are absent."""
-    rows = TrafficPolicy.objects.filter(project__in=list(project_ids))
-    return {row.project_id: contracts.TrafficPolicy(row.capture, row.sample_rate, row.retention_days) for row in rows}
+    rows = traffic_policy_rows(project_ids)
+    return {project_id: as_contract(row) for project_id, row in rows.items()}
+
+
+def traffic_policy_rows(project_ids: Iterable[str]) -> dict[str, TrafficPolicy]:
+    """The same with what nodes must know beside the consent."""
+    return {row.project_id: row for row in TrafficPolicy.objects.filter(project__in=list(project_ids))}
+
+
+def as_contract(row: TrafficPolicy) -> contracts.TrafficPolicy:
+    """The consent as nodes know it, and as records and lineage keep it."""
+    return contracts.TrafficPolicy(
+        capture=row.capture,
+        sample_rate=row.sample_rate,
+        retention_days=row.retention_days,
+        redaction=row.redaction,  # type: ignore[arg-type]
+        memory_scope=row.memory_scope,  # type: ignore[arg-type]
+    )
 
 
 def active_version_ref(endpoint: Endpoint) -> contracts.SpeculatorRef | None:

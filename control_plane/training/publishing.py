@@ -57,6 +57,7 @@ def publish(
             window_start=_time(report.window_start),
             window_end=_time(report.window_end),
             consent=run.consent,
+            lineage=run.lineage,
             evaluation=_evaluation(report, decision),
             gate=to_dict(decision),
         ),

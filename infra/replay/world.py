@@ -61,6 +61,10 @@ class ReplaySequence:
     num_logprobs: int | None = None
 
     @property
+    def memory_scope(self) -> str:
+        return self.project_id
+
+    @property
     def num_prompt_tokens(self) -> int:
         return self.answer.num_prompt_tokens
 

@@ -12,7 +12,8 @@ from control_plane.common.routes import routes
 from control_plane.common.states import transition
 from control_plane.speculators.models import Speculator
 from control_plane.speculators.services import ensure_speculator, set_traffic_policy
-from control_plane.tenants.models import Membership
+from control_plane.tenants.invitations import invite
+from control_plane.tenants.models import Invitation, Membership
 from control_plane.training.models import TrainingRun
 from control_plane.training.services import start_run
 from control_plane.webhooks.models import Webhook, WebhookDelivery
@@ -84,6 +85,18 @@ def _service_key(tenant: Tenant) -> dict[str, str]:
     return {"key_id": tenant.service_key.id}
 
 
+def _invitation(tenant: Tenant) -> dict[str, str]:
+    rows = Invitation.objects.filter(organization=tenant.organization, revoked_at=None)
+    found = rows.first() or invite(
+        tenant.organization, email="dora@example.com", role="viewer", principal=tenant.principal
+    )
+    return {"organization_id": tenant.organization.id, "invitation_id": found.id}
+
+
+def _service_account(tenant: Tenant) -> dict[str, str]:
+    return {"account_id": tenant.service_key.account_id}
+
+
 def _speculator(tenant: Tenant) -> dict[str, str]:
     return {"speculator_id": ensure_speculator(tenant.project, tenant.endpoint.model_id).id}
 
@@ -131,9 +144,18 @@ def _delivery(tenant: Tenant) -> dict[str, str]:
 ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "organizations": ListRoute(),
     "organizations/<str:organization_id>": ObjectRoute(_organization, {"GET": None, "PATCH": {"name": "x"}}),
-    "organizations/<str:organization_id>/members": ObjectRoute(
+    "permissions": PublicRoute(),
+    "organizations/<str:organization_id>/members": ObjectRoute(_organization, {"GET": None}),
+    "organizations/<str:organization_id>/invitations": ObjectRoute(
         _organization, {"GET": None, "POST": {"email": "eve@example.com", "role": "viewer"}}
     ),
+    "organizations/<str:organization_id>/invitations/<str:invitation_id>": ObjectRoute(
+        _invitation, {"GET": None, "DELETE": None}
+    ),
+    "organizations/<str:organization_id>/invitations/<str:invitation_id>/resend": ObjectRoute(
+        _invitation, {"POST": None}
+    ),
+    "invitations/accept": PublicRoute(),  # by whoever was invited: tests/control_plane/tenants/test_invitations.py
     "organizations/<str:organization_id>/members/<str:member_id>": ObjectRoute(
         _member, {"PATCH": {"role": "viewer"}, "DELETE": None}
     ),
@@ -142,6 +164,11 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "api-keys": ListRoute(create=lambda tenant: {**_project(tenant), "name": "x"}, filters=_project),
     "api-keys/<str:key_id>": ObjectRoute(_api_key, {"GET": None, "DELETE": None}),
     "api-keys/<str:key_id>/rotate": ObjectRoute(_api_key, {"POST": {}}),
+    "service-accounts": ListRoute(
+        create=lambda tenant: {**_organization(tenant), "name": "x", "role": "viewer"}, filters=_organization
+    ),
+    "service-accounts/<str:account_id>": ObjectRoute(_service_account, {"GET": None, "PATCH": {"name": "x"}}),
+    "service-keys/<str:key_id>/rotate": ObjectRoute(_service_key, {"POST": {}}),
     "service-keys": ListRoute(
         create=lambda tenant: {**_organization(tenant), "name": "x", "role": "viewer"}, filters=_organization
     ),
@@ -160,7 +187,10 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "endpoints/<str:endpoint_id>/events": ObjectRoute(_endpoint, {"GET": None}),
     "projects/<str:project_id>/traffic-policy": ObjectRoute(_project, {"GET": None, "PUT": {"capture": True}}),
     "projects/<str:project_id>/traffic": ObjectRoute(_project, {"GET": None, "DELETE": None}),
-    "projects/<str:project_id>/traffic-erasures": ObjectRoute(_project, {"GET": None}),
+    "projects/<str:project_id>/traffic-erasures": ObjectRoute(
+        _project, {"GET": None, "POST": {"end_user": "jane@example.com"}}
+    ),
+    "projects/<str:project_id>/traffic-export": ObjectRoute(_project, {"GET": None}),
     "speculators": ListRoute(prepare=_speculator, filters=_project),
     "speculators/<str:speculator_id>": ObjectRoute(_speculator, {"GET": None}),
     "speculators/<str:speculator_id>/policy": ObjectRoute(_speculator, {"GET": None, "PUT": {"promotion": "manual"}}),

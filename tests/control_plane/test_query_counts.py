@@ -30,7 +30,9 @@ from control_plane.fleet.models import Node
 from control_plane.fleet.registration import create_token
 from control_plane.speculators.policy import SpeculatorPolicy, set_policy
 from control_plane.speculators.services import ensure_speculator
+from control_plane.tenants import service_accounts
 from control_plane.tenants import services as tenants
+from control_plane.tenants.invitations import invite
 from control_plane.tenants.models import Membership, User
 from control_plane.tenants.placements import move
 from control_plane.training.erasure import request_erasure
@@ -47,6 +49,7 @@ from tests.control_plane.test_isolation import ROUTES, ObjectRoute
 RECORD = Path(__file__).with_name("query_counts.json")
 RECORDING = os.environ.get("SLIPSTREAM_RECORD_QUERY_COUNTS") == "1"
 FEW, MANY = 2, 20
+FIXED = {"permissions"}  # a table in the code: no query, and nothing that grows
 
 pytestmark = pytest.mark.django_db
 
@@ -170,8 +173,18 @@ LISTS: dict[str, Listed] = {
     ),
     "projects": Listed(lambda tenant, n: tenants.create_project(tenant.organization, name=f"x{n}", actor="x")),
     "api-keys": Listed(lambda tenant, n: tenants.create_api_key(tenant.project, name=f"x{n}", actor="x")),
+    "organizations/<str:organization_id>/invitations": Listed(
+        lambda tenant, n: invite(
+            tenant.organization, email=f"x{n}@example.com", role="viewer", principal=tenant.principal
+        )
+    ),
+    "service-accounts": Listed(
+        lambda tenant, n: service_accounts.create_service_account(
+            tenant.organization, name=f"x{n}", role="viewer", principal=tenant.principal
+        )
+    ),
     "service-keys": Listed(
-        lambda tenant, n: tenants.create_service_key(
+        lambda tenant, n: service_accounts.create_service_key(
             tenant.organization, name=f"x{n}", role="viewer", principal=tenant.principal
         )
     ),
@@ -238,7 +251,7 @@ def _measure(api: Api, path: str) -> tuple[int, int]:
 
 def test_every_list_has_a_case_and_every_case_a_list() -> None:
     """A new list: add it to LISTS with what makes one row more, then record its count (see above)."""
-    assert list_routes() == sorted(LISTS)
+    assert set(list_routes()) - FIXED == set(LISTS)
 
 
 @pytest.mark.parametrize("route", sorted(LISTS))

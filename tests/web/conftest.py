@@ -17,7 +17,9 @@ from control_plane.speculators import services as speculators
 from control_plane.speculators.models import Speculator, SpeculatorVersion, VersionState
 from control_plane.tenants import services as tenants
 from control_plane.tenants.accounts import mark_verified
-from control_plane.tenants.models import ApiKey, Organization, Project, User
+from control_plane.tenants.invitations import invite
+from control_plane.tenants.models import ApiKey, Invitation, Organization, Project, User
+from control_plane.tenants.principal import principal_of_user
 from control_plane.training.models import RunState, TrainingRun
 from control_plane.webhooks import services as webhooks
 from control_plane.webhooks.models import Webhook, WebhookDelivery
@@ -37,6 +39,7 @@ class Tenant:
     key: ApiKey
     webhook: Webhook
     delivery: WebhookDelivery
+    invitation: Invitation
 
 
 def window(endpoint: Endpoint, minutes_ago: float, *, version: str | None, accepted: int, **values: Any) -> None:
@@ -133,7 +136,10 @@ def make_tenant(name: str, password: str | None = None) -> Tenant:
     url = f"https://{name}.example.com/in"
     webhook, _ = webhooks.create_webhook(organization, url=url, event_types=["*"], actor=user.id)
     delivery = transition(webhooks.send_test(webhook, actor=user.id), "delivered", next_attempt_at=None)
-    return Tenant(user, organization, project, endpoint, speculator, version, run, key, webhook, delivery)
+    invitation = invite(
+        organization, email=f"{name}-friend@example.com", role="viewer", principal=principal_of_user(user)
+    )
+    return Tenant(user, organization, project, endpoint, speculator, version, run, key, webhook, delivery, invitation)
 
 
 @pytest.fixture

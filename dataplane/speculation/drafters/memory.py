@@ -24,7 +24,7 @@ from dataplane.speculation.drafters.context_table import (
     mix,
     propose,
 )
-from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
+from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source, project_of
 
 Scope = Literal["request", "project"]
 _SCOPES: tuple[Scope, ...] = ("request", "project")
@@ -42,16 +42,19 @@ class Evidence(NamedTuple):
 
 
 class TableStore(Protocol):
-    """Keeps projects' tables beyond this process (`dataplane.speculation.memory_store`). No call waits for a disk."""
+    """Keeps tables beyond this process (`dataplane.speculation.memory_store`). No call waits for a disk.
 
-    def save(self, project_id: str, data: bytes) -> None: ...
+    A scope is a project, or one of its end users (`types.memory_scope`).
+    """
+
+    def save(self, scope: str, data: bytes) -> None: ...
     def forget(self, project_id: str) -> None: ...
-    def ask(self, project_id: str) -> bool:
-        """Read the project's table unless that was done. True: it will be among `arrived`, wait for it."""
+    def ask(self, scope: str) -> bool:
+        """Read the scope's table unless that was done. True: it will be among `arrived`, wait for it."""
 
     def arrived(self) -> Iterator[tuple[str, bytes]]: ...
-    def is_due(self, project_id: str) -> bool:
-        """Is it time to save the project again?"""
+    def is_due(self, scope: str) -> bool:
+        """Is it time to save the scope's table again?"""
 
     def keep_only(self, project_ids: Collection[str]) -> None: ...
     def close(self) -> None: ...
@@ -62,7 +65,7 @@ class _Request:
     """The request at hand: a table of its own, and how much of the sequence the tables have seen."""
 
     table: ContextTable
-    project_id: str
+    scope: str
     remember: bool
     window: array[int] = field(default_factory=lambda: array("i"))  # the last LONGEST tokens
     num_seen: int = 0
@@ -104,7 +107,7 @@ class TenantMemory:
         window = request.window
         if drafted:
             window = window + array("i", drafted)
-        shared = self._projects.get(sequence.project_id)
+        shared = self._projects.get(sequence.memory_scope)
         found = propose(request.table, shared, window, min(lookahead, MAX_LOOKAHEAD))
         if not found:
             return EMPTY_PROPOSAL
@@ -129,7 +132,7 @@ class TenantMemory:
         """What followed the contexts at the end of the sequence and `drafted`; see `context_table.mix`."""
         request = self._catch_up(sequence)
         window = (request.window + array("i", drafted))[-LONGEST:]
-        return mix(request.table, self._projects.get(sequence.project_id), window, candidates, probs, other, kappa)
+        return mix(request.table, self._projects.get(sequence.memory_scope), window, candidates, probs, other, kappa)
 
     def release(self, sequence: SequenceView) -> None:
         """The sequence has ended: learn what is left of it, and free its own table."""
@@ -137,8 +140,8 @@ class TenantMemory:
             return
         self._catch_up(sequence)
         del self._requests[sequence.slot]
-        if self.store is not None and self.store.is_due(sequence.project_id):
-            self._save(sequence.project_id)
+        if self.store is not None and self.store.is_due(sequence.memory_scope):
+            self._save(sequence.memory_scope)
 
     def table_of(self, texts: Sequence[Sequence[int]]) -> ContextTable:
         """A project's table that knows these texts, for `adopt`. Touches nothing else: any thread may build one."""
@@ -174,12 +177,13 @@ class TenantMemory:
             self.store.close()
 
     def purge(self, project_id: str) -> None:
-        """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""
-        self._projects.pop(project_id, None)
-        self._seeds.pop(project_id, None)
-        self._saved.pop(project_id, None)
+        """Forget the project and its end users. Requests that run keep what they know of themselves, and leave nothing
+        behind."""
+        for kept in (self._projects, self._seeds, self._saved):
+            for scope in [scope for scope in kept if project_of(scope) == project_id]:
+                kept.pop(scope)
         for request in self._requests.values():
-            if request.project_id == project_id:
+            if project_of(request.scope) == project_id:
                 request.remember = False
         if self.store is not None:
             self.store.forget(project_id)
@@ -200,12 +204,12 @@ class TenantMemory:
         request = self._requests.get(sequence.slot)
         if request is None:
             table = ContextTable(self.request_bytes, native=self.native)
-            request = _Request(table, sequence.project_id, sequence.speculation.remember)
+            request = _Request(table, sequence.memory_scope, sequence.speculation.remember)
             self._requests[sequence.slot] = request
         length = len(sequence.tokens)
         if request.num_seen < length:
             keeps = request.remember and length > sequence.num_prompt_tokens
-            shared = self._project(sequence.project_id) if keeps else None
+            shared = self._project(sequence.memory_scope) if keeps else None
             tokens = request.window + array("i", sequence.tokens[request.num_seen :])
             known = len(request.window)
             before = 0 if shared is None else shared.num_bytes

@@ -78,6 +78,21 @@ def test_a_table_that_is_being_read_when_its_project_is_purged_never_arrives(tmp
     assert recalled(again, "prj_a", CANARY[:4]) == []
 
 
+def test_a_purge_takes_the_end_users_of_the_project_along_and_nobody_else(tmp_path: Path) -> None:
+    memory = memory_over(tmp_path)
+    for scope in ("prj_a", "prj_a/ada@example.com", "prj_b", "prj_ab"):
+        serve(memory, scope, CANARY)
+    memory.close()
+    assert not any(b"ada@" in path.read_bytes() for path in tmp_path.iterdir())
+    again = memory_over(tmp_path)
+    again.purge("prj_a")
+    again.close()
+    left = b"".join(path.read_bytes()[:200] for path in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 2
+    assert b'"prj_b"' in left
+    assert b'"prj_ab"' in left
+
+
 def test_files_of_projects_that_left_while_the_node_was_down_are_deleted(tmp_path: Path) -> None:
     memory = memory_over(tmp_path)
     for project_id in ("prj_a", "prj_b"):

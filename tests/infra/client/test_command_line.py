@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from django.core import mail
 
 from control_plane.speculators.services import ensure_speculator
 from tests.control_plane.tenant import MODEL, Tenant, make_tenant
@@ -37,10 +39,36 @@ def test_keys(shell: Shell, alice: Tenant) -> None:
     assert shell("keys", "revoke", rotated["id"], "--yes").status == 0
     assert shell.json("keys", "show", rotated["id"])["revoked_at"]
     assert made["id"] in {key["id"] for key in shell.json("keys", "list")["data"]}
+    narrowing = ("--endpoint", "assistant", "--scope", "inference:read", "--allowed-ip", "::1")
+    narrow = shell.json("keys", "create", "n", *narrowing)
+    assert (narrow["endpoints"], narrow["scopes"]) == (["assistant"], ["inference:read"])
+    assert narrow["allowed_ips"] == ["::1/128"]
+    assert shell("keys", "create", "n", "--endpoint", "nobody").status == 3
     service = shell.json("service-keys", "create", "ci", "--role", "viewer", "--scope", "endpoint:read")
     assert service["scopes"] == ["endpoint:read"]
     assert shell("service-keys", "revoke", service["id"], "--yes").status == 0
     assert service["id"] in {key["id"] for key in shell.json("service-keys", "list")["data"]}
+
+
+def test_service_accounts_and_invitations(shell: Shell, alice: Tenant) -> None:
+    account = shell.json("service-accounts", "create", "deployer", "--role", "developer")
+    made = shell.json("service-keys", "create", "ci", "--account", account["id"])
+    assert (made["service_account_id"], made["role"]) == (account["id"], "developer")
+    assert shell.json("service-keys", "rotate", made["id"])["key"].startswith("slm_")
+    assert shell.json("service-accounts", "disable", account["id"], "--yes")["disabled_at"]
+    assert shell.json("service-accounts", "enable", account["id"])["disabled_at"] is None
+    assert account["id"] in {row["id"] for row in shell.json("service-accounts", "list")["data"]}
+    assert shell.json("service-accounts", "show", account["id"])["name"] == "deployer"
+
+    invited = shell.json("invitations", "create", "dora@example.com", "--role", "viewer")
+    link = re.search(r"https?://\S+/invitations/\S+", str(mail.outbox[-1].body))
+    assert invited["state"] == "pending" and link is not None
+    assert shell("invitations", "accept", link[0]).status == 4, "a key joins nothing"
+    shell.json("invitations", "resend", invited["id"])
+    assert shell.json("invitations", "revoke", invited["id"])["state"] == "revoked"
+    assert shell.json("invitations", "list")["data"][0]["id"] == invited["id"]
+    table = {row["permission"]: row["roles"] for row in shell.json("members", "permissions")["data"]}
+    assert table["organization:security"] == ["owner"]
 
 
 def test_endpoints(shell: Shell, alice: Tenant) -> None:
@@ -81,6 +109,11 @@ def test_traffic(shell: Shell) -> None:
     kept = shell.json("traffic", "set", "--sample-rate", "0.5")
     assert (kept["capture"], kept["sample_rate"], kept["retention_days"]) == (True, 0.5, 7), "what isn't named stays"
     assert shell.json("traffic", "show")["records"] == 0
+    masked = shell.json("traffic", "set", "--redaction", "mask", "--memory-scope", "end_user")
+    assert (masked["redaction"], masked["memory_scope"], masked["capture"]) == ("mask", "end_user", True)
+    assert shell("traffic", "export").out == ""
+    person = shell.json("traffic", "delete", "--end-user", "jane@example.com", "--yes")
+    assert person["end_user_id"].startswith("eu_")
     receipt = shell.json("traffic", "delete", "--yes")
     assert receipt["id"] in {found["id"] for found in shell.json("traffic", "receipts")["data"]}
 

@@ -5,8 +5,8 @@ from .adaptation_event_kind_enum import AdaptationEventKindEnum
 from .adaptation_event_page import AdaptationEventPage
 from .api_key import ApiKey
 from .api_key_create_request import ApiKeyCreateRequest
+from .api_key_create_scopes_enum import ApiKeyCreateScopesEnum
 from .api_key_page import ApiKeyPage
-from .api_key_rotate_request import ApiKeyRotateRequest
 from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
 from .blank_enum import BlankEnum
@@ -20,6 +20,7 @@ from .comparison import Comparison
 from .desired_enum import DesiredEnum
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
+from .end_user_erasure_body_request import EndUserErasureBodyRequest
 from .endpoint import Endpoint
 from .endpoint_create_request import EndpointCreateRequest
 from .endpoint_event import EndpointEvent
@@ -32,6 +33,12 @@ from .erasure_receipt_page import ErasureReceiptPage
 from .export_audit_events_format import ExportAuditEventsFormat
 from .exported_file import ExportedFile
 from .fleet_capacity import FleetCapacity
+from .invitation import Invitation
+from .invitation_accept_request import InvitationAcceptRequest
+from .invitation_create_request import InvitationCreateRequest
+from .invitation_page import InvitationPage
+from .invitation_state_enum import InvitationStateEnum
+from .key_rotate_request import KeyRotateRequest
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
 from .list_webhook_deliveries_state import ListWebhookDeliveriesState
@@ -40,8 +47,8 @@ from .loaded import Loaded
 from .loaded_state_enum import LoadedStateEnum
 from .loss_point import LossPoint
 from .member import Member
-from .member_create_request import MemberCreateRequest
 from .member_page import MemberPage
+from .memory_scope_enum import MemoryScopeEnum
 from .model import Model
 from .model_page import ModelPage
 from .name_body_request import NameBodyRequest
@@ -62,7 +69,10 @@ from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
 from .patched_member_update_request import PatchedMemberUpdateRequest
 from .patched_organization_update_request import PatchedOrganizationUpdateRequest
 from .patched_project_update_request import PatchedProjectUpdateRequest
+from .patched_service_account_update_request import PatchedServiceAccountUpdateRequest
 from .patched_webhook_update_request import PatchedWebhookUpdateRequest
+from .permission import Permission
+from .permissions import Permissions
 from .placement import Placement
 from .placement_page import PlacementPage
 from .price import Price
@@ -77,14 +87,18 @@ from .promotion_enum import PromotionEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
+from .redaction_enum import RedactionEnum
 from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
-from .scopes_enum import ScopesEnum
 from .secret_rotate_request import SecretRotateRequest
 from .sequence import Sequence
+from .service_account import ServiceAccount
+from .service_account_create_request import ServiceAccountCreateRequest
+from .service_account_page import ServiceAccountPage
 from .service_key import ServiceKey
 from .service_key_create_request import ServiceKeyCreateRequest
+from .service_key_create_scopes_enum import ServiceKeyCreateScopesEnum
 from .service_key_page import ServiceKeyPage
 from .speculation_mode_enum import SpeculationModeEnum
 from .speculator import Speculator
@@ -101,6 +115,7 @@ from .statement import Statement
 from .statement_line import StatementLine
 from .statement_line_kind_enum import StatementLineKindEnum
 from .strategy_enum import StrategyEnum
+from .stream_coalescing_enum import StreamCoalescingEnum
 from .token import Token
 from .token_create_request import TokenCreateRequest
 from .token_page import TokenPage
@@ -135,8 +150,8 @@ __all__ = (
     "AdaptationEventPage",
     "ApiKey",
     "ApiKeyCreateRequest",
+    "ApiKeyCreateScopesEnum",
     "ApiKeyPage",
-    "ApiKeyRotateRequest",
     "AuditEvent",
     "AuditEventPage",
     "BlankEnum",
@@ -156,12 +171,19 @@ __all__ = (
     "EndpointEventPage",
     "EndpointPage",
     "EndpointStateEnum",
+    "EndUserErasureBodyRequest",
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
     "ExportAuditEventsFormat",
     "ExportedFile",
     "FleetCapacity",
+    "Invitation",
+    "InvitationAcceptRequest",
+    "InvitationCreateRequest",
+    "InvitationPage",
+    "InvitationStateEnum",
+    "KeyRotateRequest",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
     "ListWebhookDeliveriesState",
@@ -170,8 +192,8 @@ __all__ = (
     "LoadedStateEnum",
     "LossPoint",
     "Member",
-    "MemberCreateRequest",
     "MemberPage",
+    "MemoryScopeEnum",
     "Model",
     "ModelPage",
     "NameBodyRequest",
@@ -192,7 +214,10 @@ __all__ = (
     "PatchedMemberUpdateRequest",
     "PatchedOrganizationUpdateRequest",
     "PatchedProjectUpdateRequest",
+    "PatchedServiceAccountUpdateRequest",
     "PatchedWebhookUpdateRequest",
+    "Permission",
+    "Permissions",
     "Placement",
     "PlacementPage",
     "Price",
@@ -207,14 +232,18 @@ __all__ = (
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
+    "RedactionEnum",
     "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
-    "ScopesEnum",
     "SecretRotateRequest",
     "Sequence",
+    "ServiceAccount",
+    "ServiceAccountCreateRequest",
+    "ServiceAccountPage",
     "ServiceKey",
     "ServiceKeyCreateRequest",
+    "ServiceKeyCreateScopesEnum",
     "ServiceKeyPage",
     "SpeculationModeEnum",
     "Speculator",
@@ -231,6 +260,7 @@ __all__ = (
     "StatementLineKindEnum",
     "StateReason",
     "StrategyEnum",
+    "StreamCoalescingEnum",
     "Token",
     "TokenCreateRequest",
     "TokenPage",

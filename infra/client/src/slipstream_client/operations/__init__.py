@@ -6,14 +6,17 @@ from .api_keys import ApiKeysOperations
 from .audit_events import AuditEventsOperations
 from .capacity import CapacityOperations
 from .endpoints import EndpointsOperations
+from .invitations import InvitationsOperations
 from .models import ModelsOperations
 from .node_tokens import NodeTokensOperations
 from .nodes import NodesOperations
 from .operator_events import OperatorEventsOperations
 from .organizations import OrganizationsOperations
+from .permissions import PermissionsOperations
 from .prices import PricesOperations
 from .projects import ProjectsOperations
 from .quarantined_usage import QuarantinedUsageOperations
+from .service_accounts import ServiceAccountsOperations
 from .service_keys import ServiceKeysOperations
 from .speculator_versions import SpeculatorVersionsOperations
 from .speculators import SpeculatorsOperations
@@ -29,14 +32,17 @@ class Operations(
     AuditEventsOperations,
     CapacityOperations,
     EndpointsOperations,
+    InvitationsOperations,
     ModelsOperations,
     NodeTokensOperations,
     NodesOperations,
     OperatorEventsOperations,
     OrganizationsOperations,
+    PermissionsOperations,
     PricesOperations,
     ProjectsOperations,
     QuarantinedUsageOperations,
+    ServiceAccountsOperations,
     ServiceKeysOperations,
     SpeculatorVersionsOperations,
     SpeculatorsOperations,

@@ -7,11 +7,11 @@ from attrs import define as _attrs_define
 
 from ..types import UNSET, Unset
 
-T = TypeVar("T", bound="ApiKeyRotateRequest")
+T = TypeVar("T", bound="KeyRotateRequest")
 
 
 @_attrs_define
-class ApiKeyRotateRequest:
+class KeyRotateRequest:
     """A serializer that refuses fields it does not know and, in a body, values of another JSON type.
 
     Attributes:
@@ -36,8 +36,8 @@ class ApiKeyRotateRequest:
         d = dict(src_dict)
         overlap_seconds = d.pop("overlap_seconds", UNSET)
 
-        api_key_rotate_request = cls(
+        key_rotate_request = cls(
             overlap_seconds=overlap_seconds,
         )
 
-        return api_key_rotate_request
+        return key_rotate_request
