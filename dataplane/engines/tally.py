@@ -7,18 +7,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dataplane.engines.accounts import MAX_TRACED_STEPS, Goodput, StepTrace
 from dataplane.engines.base import SpeculationStats
+from dataplane.speculation.controller import Explanation
 from dataplane.speculation.types import StepOutcome, StepTiming
 
 
 @dataclass(slots=True)
 class Tally:
     clock: Callable[[], float] = time.perf_counter
+    traced: bool = False  # keep every step's explanation, up to MAX_TRACED_STEPS
     _steps: int = 0
     _drafted_at: Counter[int] = field(default_factory=Counter)
     _accepted_at: Counter[int] = field(default_factory=Counter)
     _drafted_by: Counter[str] = field(default_factory=Counter)
     _accepted_by: Counter[str] = field(default_factory=Counter)
+    _goodput: dict[str, Goodput] = field(default_factory=dict)
+    _trace: list[StepTrace] = field(default_factory=list)
     _draft_seconds: float = 0.0
     _control_seconds: float = 0.0
     _target_seconds: float = 0.0
@@ -41,6 +46,17 @@ class Tally:
         if self._first_token_at is None:
             self._first_token_at = self._last_token_at
 
+    def explain(self, outcome: StepOutcome, timing: StepTiming, batch: int, why: Explanation) -> None:
+        """Keep account of a step over `batch` sequences: what was expected and what came."""
+        source = outcome.proposal.sources[0] if outcome.proposal else "none"
+        tokens = len(outcome.new_tokens)
+        seconds = timing.plan + timing.draft + timing.score + timing.verify + timing.observe
+        step = Goodput(1, why.tokens, why.seconds / batch, tokens, seconds / batch)
+        self._goodput[source] = self._goodput.get(source, Goodput()) + step
+        if self.traced and len(self._trace) < MAX_TRACED_STEPS:
+            lookahead = len(outcome.proposal)
+            self._trace.append(StepTrace(source, lookahead, why.reason, why.tokens, why.seconds, tokens, seconds))
+
     def stats(
         self, mode: str, *, speculator_version_id: str | None = None, relearning: bool = False
     ) -> SpeculationStats:
@@ -61,4 +77,6 @@ class Tally:
             target_seconds=self._target_seconds,
             decode_seconds=0.0 if self._first_token_at is None else self._last_token_at - self._first_token_at,
             relearning=relearning,
+            goodput=dict(self._goodput),
+            trace=tuple(self._trace),
         )

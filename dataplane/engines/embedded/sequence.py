@@ -32,7 +32,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_tokens)
         self.speculation = self.request.speculation
-        self.tally = Tally(self.clock)
+        self.tally = Tally(self.clock, self.request.trace)
 
     @property
     def project_id(self) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dataplane.contracts import LoadedVersion
+from dataplane.engines.accounts import Goodput, StepTrace
 from dataplane.engines.base import (
     EngineStats,
     FinishReason,
@@ -258,6 +259,8 @@ class SGLangEngine:
             return SpeculationStats(mode=request.speculation.mode)
         for name in ("per_position_drafted", "per_position_accepted"):
             data[name] = tuple(data[name])
+        data["goodput"] = {source: Goodput(**sums) for source, sums in data["goodput"].items()}
+        data["trace"] = tuple(StepTrace(**step) for step in data["trace"])
         return SpeculationStats(**data)
 
     def _poll(self) -> None:

@@ -39,6 +39,7 @@ class RequestParams:
     num_logprobs: int | None = None
     end_user_id: str = ""
     ignore_eos: bool = False  # the model's own end tokens don't end it; stop tokens do
+    trace: bool = False
 
     @classmethod
     def of(cls, request: GenerationRequest) -> RequestParams:
@@ -50,6 +51,7 @@ class RequestParams:
             request.num_logprobs,
             request.end_user_id,
             request.ignore_eos,
+            request.trace,
         )
 
     def to_custom_params(self) -> dict[str, Any]:
@@ -89,13 +91,14 @@ class SglSequence:
     num_extended: int = 0  # positions that the neural drafter has got in this slot
     tokens: list[int] = field(default_factory=list)
     speculation: SpeculationPolicy = field(init=False)
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally = field(init=False)
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         limit = min(self.params.speculation.max_lookahead, self.max_lookahead)
         self.speculation = replace(self.params.speculation, max_lookahead=limit)
         self.tokens = list(self.request.origin_input_ids)
+        self.tally = Tally(traced=self.params.trace)
 
     @property
     def project_id(self) -> str:

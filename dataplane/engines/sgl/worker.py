@@ -151,8 +151,9 @@ class SlipstreamWorker(BaseSpecWorker):
         self._extend_drafter(batch, sequences)
         self.target.begin(batch)
         outcomes, timing = speculative_step(sequences, self.target, self.drafters, self.controller)
-        for sequence, outcome in zip(sequences, outcomes, strict=True):
+        for index, (sequence, outcome) in enumerate(zip(sequences, outcomes, strict=True)):
             sequence.num_extended += len(outcome.new_tokens)
+            sequence.tally.explain(outcome, timing, len(sequences), self.controller.explain(index))
             self.office.record(sequence, outcome, timing, len(sequences))
         batch.forward_mode = ForwardMode.DECODE
         return [list(outcome.new_tokens) for outcome in outcomes], self.target.output
