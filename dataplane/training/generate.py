@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from dataplane.models.generate import generate_batch, score_tokens
+from dataplane.models.generate import Completion, generate_batch, score_tokens
 from dataplane.models.llama import LlamaModel
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.training.corpus import shard_counts, shard_paths, write_shard
@@ -17,8 +17,8 @@ from dataplane.training.prompts import Prompt
 from dataplane.training.unroll import Example
 
 PROMPTS_PER_SHARD = 128
-MAX_PROMPT_TOKENS = 400
-MAX_NEW_TOKENS = 200
+MAX_PROMPT_TOKENS = 1000
+MAX_NEW_TOKENS = 224
 GREEDY_SHARE = 0.7  # the other answers are sampled at SAMPLED_TEMPERATURE
 SAMPLED_TEMPERATURE = 0.8
 FOLLOW_UP_SHARE = 0.3  # of the conversations that have a second user turn
@@ -31,7 +31,7 @@ def generate_shards(
     out: Path,
     *,
     num_tokens: int,
-    num_slots: int = 40,
+    num_slots: int = 64,
     seed: int = 0,
 ) -> None:
     """Write shards into `out` until they hold `num_tokens` generated tokens or the prompts are used up.
@@ -91,11 +91,19 @@ def _complete(
         num_slots=num_slots,
         max_context=MAX_PROMPT_TOKENS + MAX_NEW_TOKENS,
         seed=source.getrandbits(32),
+        keep_features=True,
     ):
         index, ids = fitting[completion.index]
-        examples.append(scored_example(model, ids, completion.tokens, temperatures[completion.index]))
+        examples.append(_example(ids, completion, temperatures[completion.index]))
         answers[index] = tokenizer.decode(completion.tokens)
     return examples, answers
+
+
+def _example(prompt: Sequence[int], completion: Completion, temperature: float) -> Example:
+    """What the target computed while it wrote: the same as scoring the finished text, for nothing."""
+    assert completion.features is not None and completion.finals is not None, "asked for"
+    tokens = torch.tensor([*prompt, *completion.tokens])
+    return Example(tokens, len(prompt), completion.features, completion.finals, temperature)
 
 
 def scored_example(
