@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "source"
+TRANSLATED = ("forward.cpp", "draft.cpp")  # the others are headers
 COMMON_FLAGS = (
     "-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc",
     "-Wall", "-Wextra", "-Wno-psabi",
@@ -85,7 +86,7 @@ def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) 
     """The compiled library, from `folder` if it is there already. Raises BuildError."""
     flags = (*COMMON_FLAGS, *variant.flags, *extra_flags)
     compiler = os.environ.get("CXX", "g++")
-    digest = hashlib.sha256("\0".join((compiler, *flags)).encode())
+    digest = hashlib.sha256("\0".join((compiler, *TRANSLATED, *flags)).encode())
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     path = folder / f"{variant.name}-{digest.hexdigest()[:16]}.so"
@@ -98,7 +99,7 @@ def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
             built = Path(scratch) / path.name
-            command = [found, *flags, str(SOURCE / "forward.cpp"), "-o", str(built)]
+            command = [found, *flags, *(str(SOURCE / name) for name in TRANSLATED), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
             if done.returncode != 0:
                 raise BuildError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
