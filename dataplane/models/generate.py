@@ -116,8 +116,11 @@ def _temperature(temperatures: Sequence[float] | None, index: int) -> float:
 def _sample(logits: torch.Tensor, temperatures: Sequence[float], random: torch.Generator) -> list[int]:
     """One token per row of [R, V]."""
     chosen: list[int] = logits.argmax(-1).tolist()
-    for row, temperature in enumerate(temperatures):
-        if temperature > 0:
-            probs = torch.softmax(logits[row].float().cpu() / temperature, -1)
-            chosen[row] = int(torch.multinomial(probs, 1, generator=random))
+    rows = [row for row, temperature in enumerate(temperatures) if temperature > 0]
+    if rows:
+        heat = torch.tensor([temperatures[row] for row in rows])[:, None]
+        sums = torch.softmax(logits[rows].float().cpu() / heat, -1).cumsum(-1)
+        coins = torch.rand(len(rows), 1, generator=random) * sums[:, -1:]
+        for row, token in zip(rows, torch.searchsorted(sums, coins, right=True)[:, 0].tolist(), strict=True):
+            chosen[row] = min(token, logits.shape[1] - 1)
     return chosen

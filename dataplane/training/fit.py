@@ -51,6 +51,14 @@ def hot_vocabulary(
     return order.sort().values, float(generated[order].sum() / generated.sum())
 
 
+def vocabulary_coverage(folder: Path, vocabularies: Sequence[torch.Tensor]) -> list[float]:
+    """The share of the shards' generated tokens that lie in each vocabulary (target ids)."""
+    generated = torch.cat(
+        [example.tokens[example.num_prompt_tokens :] for path in shard_paths(folder) for example in read_shard(path)]
+    )
+    return [float(torch.isin(generated, vocabulary).float().mean()) for vocabulary in vocabularies]
+
+
 def initial_parameters(
     config: EagleConfig, target: TargetTables, hot: torch.Tensor, seed: int
 ) -> dict[str, torch.Tensor]:
@@ -300,7 +308,7 @@ def fit(
 def new_state(parameters: Mapping[str, torch.Tensor], options: FitOptions, saved: Path | None = None) -> FitState:
     """A fresh state, or the one that `save_state` wrote."""
     trained = {name: value.clone().requires_grad_() for name, value in parameters.items()}
-    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     state = FitState(trained, {name: value.detach().clone() for name, value in trained.items()}, optimizer)
     if saved is not None and saved.exists():
         content = torch.load(saved, weights_only=True)

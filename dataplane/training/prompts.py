@@ -90,6 +90,19 @@ def select(prompts: Iterable[Prompt], exclusion: Exclusion, seed: int) -> list[P
     return kept
 
 
+def read_exchanges(path: Path, exclusion: Exclusion, seed: int) -> list[tuple[str, str]]:
+    """(prompt, answer) at the beginning of the usable conversations outside `exclusion`, each opening once, shuffled."""
+    found: dict[str, tuple[str, str]] = {}
+    for messages in read_conversations(path):
+        if [sender for sender, _ in messages[:2]] == ["human", "gpt"]:
+            (_, prompt), (_, answer) = messages[:2]
+            if usable(Prompt((prompt,))) and not exclusion.covers(Prompt((prompt,))):
+                found.setdefault(" ".join(_words(prompt)[:12]), (prompt, answer))
+    exchanges = list(found.values())
+    random.Random(seed).shuffle(exchanges)
+    return exchanges
+
+
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder()
     position = text.index("[") + 1

@@ -20,7 +20,12 @@ import torch
 from dataplane.models.llama import LlamaModel
 from dataplane.models.precision import fast_dtype
 from dataplane.models.tokenizer import Tokenizer
-from dataplane.speculation.drafters.checkpoint import EagleConfig, save_checkpoint, vocabulary_maps
+from dataplane.speculation.drafters.checkpoint import (
+    EagleConfig,
+    load_checkpoint,
+    save_checkpoint,
+    vocabulary_maps,
+)
 from dataplane.training.corpus import read_shard, shard_counts, shard_paths
 from dataplane.training.evaluate import Request, replay
 from dataplane.training.fit import (
@@ -31,9 +36,10 @@ from dataplane.training.fit import (
     hot_vocabulary,
     initial_parameters,
     new_state,
+    vocabulary_coverage,
 )
-from dataplane.training.generate import MAX_PROMPT_TOKENS, generate_shards
-from dataplane.training.prompts import Exclusion, Prompt, read_prompts, select
+from dataplane.training.generate import MAX_PROMPT_TOKENS, generate_shards, score_shards
+from dataplane.training.prompts import Exclusion, Prompt, read_exchanges, read_prompts, select
 from dataplane.training.replay_set import write_replay_set
 from dataplane.training.tables import target_tables
 
@@ -74,14 +80,24 @@ def train(options: argparse.Namespace) -> None:
     target = target_tables(options.target, fast_dtype())
     config = drafter_config(LlamaModel.load(options.target), options.vocabulary)
     chosen = options.run / "hot.json"
-    if not chosen.exists():
+    start = load_checkpoint(options.start) if options.start else None
+    if start is not None and start.config.shapes() != config.shapes():
+        raise SystemExit(f"{options.start} has another shape than a drafter of {options.target}")
+    if start is not None and not chosen.exists():
+        hot = start.hot_tokens
+        coverage = vocabulary_coverage(options.data, [hot])[0]
+        chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
+    elif not chosen.exists():
         tokenizer = Tokenizer.load(options.target)
         prompts = (tokenizer.encode(prompt.turns[0]) for prompt in chosen_prompts(options))
         hot, coverage = hot_vocabulary(options.data, prompts, config.draft_vocab_size, config.target_vocab_size)
         chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
     hot = torch.tensor(json.loads(chosen.read_text(encoding="utf-8"))["hot"])
     fit_options = FitOptions(options.seconds, options.steps, options.rate, seed=options.seed, heldout=HELDOUT_SHARDS)
-    state = new_state(initial_parameters(config, target, hot, options.seed), fit_options, options.run / "state.pt")
+    initial = initial_parameters(config, target, hot, options.seed)
+    if start is not None:
+        initial = {name: start.tensors[name].float() for name in initial}
+    state = new_state(initial, fit_options, options.run / "state.pt")
     fit(state, config, target, hot, options.data, options.run, fit_options)
     plot_curve(state.curve, options.run / "curve.png")
 
@@ -93,6 +109,14 @@ def generate(options: argparse.Namespace) -> None:
     print(f"{len(prompts)} prompts", flush=True)
     model = LlamaModel.load(options.target)
     generate_shards(model, tokenizer, prompts, options.out, num_tokens=options.tokens, seed=options.seed)
+
+
+def score(options: argparse.Namespace) -> None:
+    """Let the target score given answers of conversations (`--prompts`: ShareGPT arrays)."""
+    exclusion = Exclusion(prompt for path in options.exclude for prompt in read_prompts(path))
+    exchanges = [one for path in options.prompts for one in read_exchanges(path, exclusion, options.seed)]
+    model = LlamaModel.load(options.target)
+    score_shards(model, Tokenizer.load(options.target), exchanges, options.out, num_tokens=options.tokens)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -188,33 +212,39 @@ def main(arguments: list[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     named = {
         name: commands.add_parser(name, help=function.__doc__)
-        for name, function in (("generate", generate), ("train", train), ("export", export), ("evaluate", evaluate))
+        for name, function in (
+            ("generate", generate), ("score", score), ("train", train), ("export", export), ("evaluate", evaluate)
+        )
     }
     for name, command in named.items():
         command.add_argument("--target", type=Path, required=True, help="folder of the target model")
         command.add_argument("--threads", type=int, default=1)
-        if name in ("generate", "train", "evaluate"):
-            command.add_argument("--prompts", type=Path, nargs="+", required=name == "generate", default=[])
-        if name in ("generate", "train"):
+        if name in ("generate", "score", "train", "evaluate"):
+            command.add_argument("--prompts", type=Path, nargs="+", required=name in ("generate", "score"), default=[])
+        if name in ("generate", "score", "train"):
             command.add_argument("--exclude", type=Path, nargs="*", default=[], help="prompts of benchmarks")
             command.add_argument("--seed", type=int, default=0)
         if name in ("train", "export", "evaluate"):
             command.add_argument("--data", type=Path, required=name != "evaluate", help="folder of the shards")
         if name in ("train", "export"):
             command.add_argument("--run", type=Path, required=True, help="folder of the training state")
-        if name in ("generate", "export"):
+        if name in ("generate", "score", "export"):
             command.add_argument("--out", type=Path, required=True)
-    named["generate"].add_argument("--tokens", type=int, default=300_000)
+    for name in ("generate", "score"):
+        named[name].add_argument("--tokens", type=int, default=300_000)
     named["train"].add_argument("--seconds", type=float, default=2400)
     named["train"].add_argument("--steps", type=int, default=3, help="draft steps that are unrolled")
     named["train"].add_argument("--rate", type=float, default=1.5e-3)
     named["train"].add_argument("--vocabulary", type=int, default=8192)
+    named["train"].add_argument("--start", type=Path, help="checkpoint to go on from, with its vocabulary")
     named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
     named["evaluate"].add_argument("--delta", type=Path)
     named["evaluate"].add_argument("--per-category", type=int, default=EVALUATED_PROMPTS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    {"generate": generate, "train": train, "export": export, "evaluate": evaluate}[options.command](options)
+    {"generate": generate, "score": score, "train": train, "export": export, "evaluate": evaluate}[options.command](
+        options
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from cpu_kernels import BuildError, load_library
+from cpu_kernels import BuildError, Library, load_library
 from cpu_kernels.draft import DraftKernels
 from cpu_kernels.packing import PANEL
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig
@@ -35,12 +35,13 @@ def draft_kernels(
     cos: torch.Tensor,  # [positions, D], as in `eagle.rotary_table`
     sin: torch.Tensor,
     num_slots: int,
+    library: Library | None = None,  # default: the one for this processor
 ) -> DraftKernels | None:
     """The drafter's kernels, or None where they can't be had."""
     if unsupported(checkpoint.config, embeddings) is not None:
         return None
     try:
-        library = load_library()
+        library = library or load_library()
     except BuildError:
         return None
     config = checkpoint.config
