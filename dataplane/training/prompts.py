@@ -91,7 +91,7 @@ def select(prompts: Iterable[Prompt], exclusion: Exclusion, seed: int) -> list[P
 
 
 def read_exchanges(path: Path, exclusion: Exclusion, seed: int) -> list[tuple[str, str]]:
-    """(prompt, answer) at the beginning of the usable conversations outside `exclusion`, each opening once, shuffled."""
+    """(prompt, answer) that open the usable conversations outside `exclusion`, each opening once, shuffled."""
     found: dict[str, tuple[str, str]] = {}
     for messages in read_conversations(path):
         if [sender for sender, _ in messages[:2]] == ["human", "gpt"]:

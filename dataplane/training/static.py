@@ -213,7 +213,11 @@ def main(arguments: list[str]) -> None:
     named = {
         name: commands.add_parser(name, help=function.__doc__)
         for name, function in (
-            ("generate", generate), ("score", score), ("train", train), ("export", export), ("evaluate", evaluate)
+            ("generate", generate),
+            ("score", score),
+            ("train", train),
+            ("export", export),
+            ("evaluate", evaluate),
         )
     }
     for name, command in named.items():

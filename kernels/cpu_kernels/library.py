@@ -107,9 +107,7 @@ class Library:
 
     def draft(self, model: ctypes.Structure, rows: ctypes.Array[Any]) -> None:
         """Chains of `rows`; see draft.py, which has checked them."""
-        self._functions.draft(
-            self._pool, ctypes.byref(model), ctypes.byref(rows), len(rows), torch.get_num_threads()
-        )
+        self._functions.draft(self._pool, ctypes.byref(model), ctypes.byref(rows), len(rows), torch.get_num_threads())
 
     def draft_extend(
         self,

@@ -78,9 +78,7 @@ class EagleDrafter:
         length = max_context + MAX_LOOKAHEAD
         cos, sin = rotary_table(length, config, embeddings.dtype)
         self._cos, self._sin = cos.to(embeddings.device), sin.to(embeddings.device)
-        self._kernels = (
-            draft_kernels(checkpoint, embeddings, cos=cos, sin=sin, num_slots=num_slots) if native else None
-        )
+        self._kernels = draft_kernels(checkpoint, embeddings, cos=cos, sin=sin, num_slots=num_slots) if native else None
         if self._kernels is not None:
             return
 

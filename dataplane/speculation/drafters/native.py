@@ -5,8 +5,6 @@ Where these can't be compiled, or don't fit the drafter, `eagle.py` runs in PyTo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from cpu_kernels import BuildError, Library, load_library

@@ -23,7 +23,15 @@ from tests.fakes import FakeSequence
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
 
 WIDE = replace(CONFIG, hidden_size=64, intermediate_size=96, head_dim=16, target_vocab_size=211, draft_vocab_size=75)
-STATIC = tiny_checkpoint(dtype=torch.bfloat16, config=WIDE)
+RANDOM = tiny_checkpoint(dtype=torch.bfloat16, config=WIDE)
+# Tame enough that rounding isn't amplified from draft to draft.
+STATIC = replace(
+    RANDOM,
+    tensors={
+        name: value / 3 if value.dim() == 2 and name != "lm_head.weight" else value
+        for name, value in RANDOM.tensors.items()
+    },
+)
 EMBEDDINGS = tiny_embeddings(dtype=torch.bfloat16, config=WIDE)
 CONTEXT = 96
 CHECKED = ("-fsanitize=undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all", "-O1")
@@ -105,9 +113,9 @@ def test_drafts_are_those_of_pytorch_with_the_same_rounded_weights(subject: Draf
         ((tokens, confidences),) = subject.draft([chain], 0.0)
         same = [mine == theirs for mine, theirs in zip(tokens, expected.tokens, strict=True)]
         end = same.index(False) if False in same else len(same)  # from a tie broken otherwise on, chains differ
-        assert confidences[:end] == pytest.approx(expected.confidences[:end], abs=0.06)  # the cache is bf16
+        assert confidences[:end] == pytest.approx(expected.confidences[:end], abs=0.03)  # the cache is bf16
         right, total = right + end, total + len(same)
-    assert right >= 0.8 * total
+    assert right >= 0.9 * total
 
 
 def test_a_batch_drafts_bit_for_bit_what_each_sequence_drafts_alone(subject: DraftKernels) -> None:
