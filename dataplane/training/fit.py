@@ -201,6 +201,18 @@ def calibrated_temperature(evidence: Evidence) -> float:
     return min(torch.linspace(coarse - 0.2, coarse + 0.2, 9).tolist(), key=log_loss) if len(right) else 1.0
 
 
+def calibration_error(evidence: Evidence, temperature: float, num_bins: int = 15) -> float:
+    """Expected calibration error: |confidence - accuracy| over bins of equal width, weighted by their counts.
+
+    Source: Guo et al. 2017 (arXiv 1706.04599), section 2.
+    """
+    confidence = torch.cat([(logits / temperature).softmax(-1).amax(-1) for logits, _ in evidence])
+    right = torch.cat([right for _, right in evidence]).float()
+    bins = (confidence * num_bins).long().clamp_max(num_bins - 1)
+    gaps = torch.zeros(num_bins).index_add_(0, bins, confidence - right)
+    return float(gaps.abs().sum() / max(len(right), 1))
+
+
 def groups(examples: Sequence[Example], anchors_per_batch: int) -> list[list[Example]]:
     """Examples of similar length together, about `anchors_per_batch` anchors in each group."""
     usable = [example for example in examples if len(example.features) - example.num_prompt_tokens >= 1]
