@@ -81,9 +81,10 @@ def train(options: argparse.Namespace) -> None:
     """Fit (or go on fitting) the run in `options.run`."""
     options.run.mkdir(parents=True, exist_ok=True)
     target = target_tables(options.target, fast_dtype())
-    config = drafter_config(LlamaModel.load(options.target), options.vocabulary)
-    chosen = options.run / "hot.json"
     start = load_checkpoint(options.start) if options.start else None
+    size = options.vocabulary if start is None else start.config.draft_vocab_size
+    config = drafter_config(LlamaModel.load(options.target), size)
+    chosen = options.run / "hot.json"
     if start is not None and start.config.shapes() != config.shapes():
         raise SystemExit(f"{options.start} has another shape than a drafter of {options.target}")
     if start is not None and not chosen.exists():
