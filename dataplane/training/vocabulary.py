@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig, vocabulary_maps
 from dataplane.speculation.drafters.eagle import EagleDrafter
-from dataplane.speculation.types import SamplingParams, SpeculationPolicy
 from dataplane.training.corpus import GENERATED, read_shard, shard_paths
+from dataplane.training.evaluate import ReplaySequence, Request
 
 CHAIN = 4  # drafts per timed chain
 COMMITTED = 100  # positions behind it
@@ -26,22 +26,6 @@ class SizeRow:
     heldout_coverage: float  # share of the held-out generated tokens that the vocabulary holds
     microseconds: float  # per drafted token, the quickest of the chains, at batch 1
     head_megabytes: float  # as stored, bf16
-
-
-@dataclass(slots=True)
-class _Sequence:
-    """The least that a drafter asks of a sequence."""
-
-    tokens: list[int]
-    slot: int = 0
-    deployment_id: str = ""
-    project_id: str = ""
-    num_steps: int = 0
-    num_prompt_tokens: int = 1
-    num_remaining: int = CHAIN
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    speculation: SpeculationPolicy = field(default_factory=SpeculationPolicy)
-    num_logprobs: int | None = None
 
 
 def ranking(
@@ -78,7 +62,8 @@ def table(
         ]
     )
     drafters = [_random_drafter(config, embeddings, order[:size]) for size in sizes]
-    sequence = _Sequence([1] * (COMMITTED + 1))
+    prompt = (1,) * (COMMITTED + 1)
+    sequence = ReplaySequence(Request(prompt, CHAIN), slot=0, deployment_id="", tokens=list(prompt))
     features = torch.zeros(COMMITTED, len(config.feature_layers) * config.hidden_size, dtype=embeddings.dtype)
     for drafter in drafters:
         drafter.extend(sequence, 0, sequence.tokens[1:], features)
