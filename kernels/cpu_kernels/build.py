@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "source"
+TRANSLATED = ("forward.cpp", "draft.cpp")  # the others are headers
 COMMON_FLAGS = (
     "-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc",
     "-Wall", "-Wextra", "-Wno-psabi",
@@ -84,11 +85,13 @@ def default_folder() -> Path | None:
     return Path(chosen) if chosen else Path(__file__).parents[2] / "var" / "native"
 
 
-def build(variant: Variant, folder: Path, *, entry: str = "forward.cpp", extra_flags: tuple[str, ...] = ()) -> Path:
+def build(
+    variant: Variant, folder: Path, *, translated: tuple[str, ...] = TRANSLATED, extra_flags: tuple[str, ...] = ()
+) -> Path:
     """The compiled library, from `folder` if it is there already. Raises BuildError."""
     flags = (*COMMON_FLAGS, *variant.flags, *extra_flags)
     compiler = os.environ.get("CXX", "g++")
-    digest = hashlib.sha256("\0".join((compiler, entry, *flags)).encode())
+    digest = hashlib.sha256("\0".join((compiler, *translated, *flags)).encode())
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     path = folder / f"{variant.name}-{digest.hexdigest()[:16]}.so"
@@ -101,7 +104,7 @@ def build(variant: Variant, folder: Path, *, entry: str = "forward.cpp", extra_f
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
             built = Path(scratch) / path.name
-            command = [found, *flags, str(SOURCE / entry), "-o", str(built)]
+            command = [found, *flags, *(str(SOURCE / name) for name in translated), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
             if done.returncode != 0:
                 raise BuildError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
@@ -132,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for variant in VARIANTS if options.all else (best_variant(),):
             print(f"CPU kernels: {build(variant, options.out)}", flush=True)
-        print(f"Tenant memory: {build(TABLES, options.out, entry='tables.cpp')}", flush=True)
+        print(f"Tenant memory: {build(TABLES, options.out, translated=('tables.cpp',))}", flush=True)
     except BuildError as error:
         print(f"CPU kernels: not built, PyTorch's are used: {error}", file=sys.stderr)
         return 1

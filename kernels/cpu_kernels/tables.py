@@ -54,6 +54,6 @@ def load_tables() -> TableFunctions | None:
     if folder is None:
         return None
     try:
-        return TableFunctions(str(build(TABLES, folder, entry="tables.cpp")))
+        return TableFunctions(str(build(TABLES, folder, translated=("tables.cpp",))))
     except BuildError:
         return None

@@ -76,6 +76,7 @@ class RequestParams:
             data["num_logprobs"],
             data["end_user_id"],
             data["ignore_eos"],
+            data["trace"],
         )
 
 

@@ -15,9 +15,11 @@ from dataplane.training.fit import (
     acceptance_by_position,
     batches,
     calibrated_temperature,
+    calibration_error,
     hot_vocabulary,
     initial_parameters,
     unrolled_loss,
+    vocabulary_coverage,
 )
 from dataplane.training.tables import TargetTables
 from dataplane.training.unroll import Example, collate, unroll
@@ -133,6 +135,13 @@ def test_calibration_finds_the_temperature_that_made_the_drafts_right(true_tempe
     assert calibrated_temperature([(logits, right)]) == pytest.approx(true_temperature, abs=0.15)
 
 
+def test_the_calibration_error_is_how_far_confidences_are_from_what_happens() -> None:
+    logits = torch.tensor([[0.0, 0.0]]).repeat(100, 1)  # always sure by one half
+    right = torch.arange(100) < 80
+    assert calibration_error([(logits, right)], 1.0) == pytest.approx(0.3)
+    assert calibration_error([(logits, torch.arange(100) < 50)], 1.0) == pytest.approx(0.0)
+
+
 def test_shards_survive_the_round_trip_and_the_vocabulary_covers_what_was_generated(tmp_path: Path) -> None:
     examples = [example(10, 4, 0), example(7, 2, 1)]
     write_shard(tmp_path / "part0-0000.safetensors", examples, num_prompts=5)
@@ -147,3 +156,4 @@ def test_shards_survive_the_round_trip_and_the_vocabulary_covers_what_was_genera
     hot, coverage = hot_vocabulary(tmp_path, [[other] * 3], len(generated) + 1, VOCABULARY)
     assert (set(hot.tolist()), coverage) == (generated | {other}, 1.0)
     assert hot_vocabulary(tmp_path, [], 2, VOCABULARY)[1] < 1.0
+    assert vocabulary_coverage(tmp_path, [hot, torch.tensor([other])]) == [1.0, 0.0]
