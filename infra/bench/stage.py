@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -12,18 +13,23 @@ from pathlib import Path
 import torch
 
 from dataplane.engines.base import GenerationChunk, GenerationRequest, SpeculationStats
-from dataplane.engines.embedded import EmbeddedEngine
+from dataplane.engines.embedded import EmbeddedEngine, EmbeddedTarget
+from dataplane.engines.embedded.engine import PREFILL_CHUNK
+from dataplane.engines.embedded.prefix_cache import PrefixChunk
 from dataplane.models.llama import LlamaModel
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, load_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
+from dataplane.speculation.drafters.memory import TenantMemory
 from dataplane.speculation.registry import DrafterSet
-from dataplane.speculation.types import Mode, SpeculationPolicy
+from dataplane.speculation.types import EMPTY_PROPOSAL, Mode, Proposal, SequenceView, SpeculationPolicy
 from infra.demo.workloads import Message
 
 MAX_LOOKAHEAD = 8  # what an endpoint has by default
 MAX_CONTEXT = 1024
+NUM_SLOTS = 8
+_READ_PROMPTS = 16
 MODES: tuple[Mode, ...] = ("off", "static", "adaptive")
 
 
@@ -47,6 +53,13 @@ class Run:
         return self.stats.control_seconds + self.stats.draft_seconds + self.stats.target_seconds
 
 
+class NoMemory(TenantMemory):
+    """Tier T0 switched off: for the ablation."""
+
+    def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
+        return EMPTY_PROPOSAL
+
+
 class Stage:
     """Loads everything once. `engine` serves all modes, as a node does."""
 
@@ -57,17 +70,44 @@ class Stage:
         self.checkpoint: EagleCheckpoint = load_checkpoint(static_folder)
         self.model = LlamaModel.load(model_folder, feature_layers=self.checkpoint.config.feature_layers)
         self.tokenizer = Tokenizer.load(model_folder)
-        self.drafters = self.new_drafters(num_slots=4)
+        self.drafters = self.new_drafters(num_slots=NUM_SLOTS)
         self.controller = Controller()
         self.engine = EmbeddedEngine(
-            self.model, self.drafters, self.controller, num_slots=4, max_context=MAX_CONTEXT, threads=self.threads
+            self.model,
+            self.drafters,
+            self.controller,
+            num_slots=NUM_SLOTS,
+            max_context=MAX_CONTEXT,
+            threads=self.threads,
         )
         self.engine.start()
+        # All arms start with the same table: a sweep in another moment would measure the machine's noise.
+        self.table = copy.deepcopy(self.controller.table)
         self._count = 0
+        self._reader = self.model.new_cache(1, MAX_CONTEXT)
+        self._read: dict[tuple[int, tuple[int, ...]], PrefixChunk] = {}
 
-    def new_drafters(self, *, num_slots: int) -> DrafterSet:
-        static = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
-        return DrafterSet(static, vocab_size=self.model.config.vocab_size)
+    def new_drafters(self, *, num_slots: int, static: bool = True, memory: bool = True) -> DrafterSet:
+        """All drafters, or without the static one (and the deltas on it), or without the tenant memory."""
+        eagle = None
+        if static:
+            eagle = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
+        return DrafterSet(eagle, TenantMemory() if memory else NoMemory(), vocab_size=self.model.config.vocab_size)
+
+    def read_prompt(self, model: LlamaModel, prompt: tuple[int, ...]) -> PrefixChunk:
+        """Keys, values and features of all but the prompt's last token, computed once for all arms."""
+        key = (id(model), prompt)
+        if key not in self._read:
+            while len(self._read) >= _READ_PROMPTS:
+                del self._read[next(iter(self._read))]
+            slot = self._reader.allocate()
+            target = EmbeddedTarget(model, self._reader)
+            starts = range(0, len(prompt) - 1, PREFILL_CHUNK)
+            features = [target.prefill(slot, prompt[at : min(at + PREFILL_CHUNK, len(prompt) - 1)]) for at in starts]
+            keys_values = self._reader.read(slot, 0, len(prompt) - 1)
+            self._read[key] = PrefixChunk(keys_values, torch.cat(features) if features else torch.empty(0))
+            self._reader.free(slot)
+        return self._read[key]
 
     def encode(self, messages: Sequence[Message], max_tokens: int) -> tuple[int, ...]:
         """The chat as prompt tokens, cut at its beginning where prompt and answer would not fit."""
