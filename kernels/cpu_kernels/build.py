@@ -46,6 +46,11 @@ _NEEDS_AVX512 = _NEEDS_AVX2 | {"avx512f", "avx512vl", "avx512bw", "avx512dq"}
 
 # Best first.
 VARIANTS = (
+    Variant(
+        "amx",
+        (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
+        _NEEDS_AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
+    ),
     Variant("avx512bf16", (*_AVX512, "-mavx512bf16"), _NEEDS_AVX512 | {"avx512_bf16"}),
     Variant("avx512", _AVX512, _NEEDS_AVX512),
     Variant("avx2", _AVX2, _NEEDS_AVX2),
@@ -54,13 +59,18 @@ VARIANTS = (
 EMULATED = Variant("emulated", (*_AVX2, "-DEMULATE_WIDE"), _NEEDS_AVX2)
 
 
-def best_variant(cpu_flags: frozenset[str] | None = None) -> Variant:
-    """The best variant that this processor runs. Raises BuildError."""
+def usable_variants(cpu_flags: frozenset[str] | None = None) -> list[Variant]:
+    """The variants that this processor runs, best first. Raises BuildError when there is none."""
     flags = _cpu_flags() if cpu_flags is None else cpu_flags
-    for variant in VARIANTS:
-        if variant.needs <= flags:
-            return variant
-    raise BuildError("the processor has no AVX2")
+    usable = [variant for variant in VARIANTS if variant.needs <= flags]
+    if not usable:
+        raise BuildError("the processor has no AVX2")
+    return usable
+
+
+def best_variant(cpu_flags: frozenset[str] | None = None) -> Variant:
+    """The best of `usable_variants`."""
+    return usable_variants(cpu_flags)[0]
 
 
 def default_folder() -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cpu_kernels.build import BuildError, best_variant, build, default_folder
+from cpu_kernels.build import BuildError, build, default_folder, usable_variants
 from cpu_kernels.packing import PackedLinear, PackedWeights, padded_size
 
 SMALL_BYTES = 1 << 20
@@ -66,6 +66,8 @@ class Library:
         except OSError as error:
             raise BuildError(f"{path} can't be loaded: {error}") from error
         self.name = name or path.stem.rpartition("-")[0]
+        functions.permitted.restype = ctypes.c_int
+        self.permitted = bool(functions.permitted())  # by the operating system; the processor's flags are build.py's
         pointer, integer = ctypes.c_void_p, ctypes.c_int
         functions.new_pool.restype = pointer
         functions.new_pool.argtypes = (integer,)
@@ -124,10 +126,14 @@ def open_library() -> Library:
     folder = default_folder()
     if folder is None:
         raise BuildError("switched off by SLIPSTREAM_CPU_KERNELS")
-    variant = best_variant()
-    library = Library(build(variant, folder), name=variant.name)
-    check_library(library)
-    return library
+    refusals = []
+    for variant in usable_variants():
+        library = Library(build(variant, folder), name=variant.name)
+        if library.permitted:
+            check_library(library)
+            return library
+        refusals.append(variant.name)
+    raise BuildError(f"the system doesn't let this process use {', '.join(refusals)}")
 
 
 def check_library(library: Library) -> None:
