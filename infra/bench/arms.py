@@ -139,7 +139,9 @@ class Arm:
         self.load_deltas({tenant: path})
 
     def load_deltas(self, paths: Mapping[str, Path]) -> None:
-        self.drafters.refresh({tenant: Desired(tenant, f"{tenant}/{path.name}", path) for tenant, path in paths.items()})
+        self.drafters.refresh(
+            {tenant: Desired(tenant, f"{tenant}/{path.name}", path) for tenant, path in paths.items()}
+        )
         self.drafters.swap_if_ready()
 
     def change_target(self, model: LlamaModel) -> None:

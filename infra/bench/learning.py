@@ -1,4 +1,4 @@
-"""A tenant's traffic is served and logged, and the training process learns from it as the control plane's worker does."""
+"""A tenant's traffic is served and logged, and the training process learns from it, as in the service."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ BROAD: dict[str, tuple[str, ...]] = {
         "Translate into French: Where is the nearest train station, please?",
     ),
     "summarization": (
-        "Summarize in one sentence: The council met on Tuesday to discuss the new bridge. After three hours the members "
+        "Summarize in one sentence: The council met on Tuesday to discuss the new bridge. After three hours they "
         "agreed to build it from wood instead of steel, because wood is cheaper and grows in the region. Work is to "
         "begin in spring and to take two years. Two members voted against it.",
         "Summarize in one sentence: Researchers followed forty families for ten years. Children who were read to every "

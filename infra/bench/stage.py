@@ -85,7 +85,7 @@ class Stage:
         self.table = copy.deepcopy(self.controller.table)
         self._count = 0
         self._reader = self.model.new_cache(1, MAX_CONTEXT)
-        self._read: dict[tuple[int, tuple[int, ...]], PrefixChunk] = {}
+        self._read: dict[tuple[int, tuple[int, ...]], tuple[LlamaModel, PrefixChunk]] = {}  # a model keeps its id
 
     def new_drafters(self, *, num_slots: int, static: bool = True, memory: bool = True) -> DrafterSet:
         """All drafters, or without the static one (and the deltas on it), or without the tenant memory."""
@@ -105,9 +105,9 @@ class Stage:
             starts = range(0, len(prompt) - 1, PREFILL_CHUNK)
             features = [target.prefill(slot, prompt[at : min(at + PREFILL_CHUNK, len(prompt) - 1)]) for at in starts]
             keys_values = self._reader.read(slot, 0, len(prompt) - 1)
-            self._read[key] = PrefixChunk(keys_values, torch.cat(features) if features else torch.empty(0))
+            self._read[key] = (model, PrefixChunk(keys_values, torch.cat(features) if features else torch.empty(0)))
             self._reader.free(slot)
-        return self._read[key]
+        return self._read[key][1]
 
     def encode(self, messages: Sequence[Message], max_tokens: int) -> tuple[int, ...]:
         """The chat as prompt tokens, cut at its beginning where prompt and answer would not fit."""

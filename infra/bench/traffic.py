@@ -16,7 +16,7 @@ _MAX_TOKENS = 128
 _ZIPF_TENANTS = 24
 _ZIPF_EXPONENT = 1.1
 _HABITS = (
-    "Write the status line of ticket $number for the $team team: one sentence, then three bullet points with next steps.",
+    "Write the status line of ticket $number for the $team team: one sentence, then three bullets with next steps.",
     "Give the $team team a checklist of five short points for incident $number.",
     "Summarise order $number for the $team team as JSON with the keys id, team, state and note.",
 )
@@ -39,7 +39,9 @@ def mixed(stage: Stage, length: int) -> list[list[Job]]:
     """Three tenants by turns, each in its own project."""
     streams = [(tenant, requests(tenant, "heldout", length)) for tenant in TENANTS]
     return [
-        [_job(stage, tenant.name, chats[index], tenant.max_tokens)] for index in range(length) for tenant, chats in streams
+        [_job(stage, tenant.name, chats[index], tenant.max_tokens)]
+        for index in range(length)
+        for tenant, chats in streams
     ]
 
 
@@ -80,7 +82,9 @@ def creative(stage: Stage) -> Iterator[list[Job]]:
 
 def narrow(stage: Stage, tenant: Tenant, part: str, length: int, seed: int = 0) -> list[list[Job]]:
     """One tenant's requests."""
-    return [[_job(stage, tenant.name, messages, tenant.max_tokens)] for messages in requests(tenant, part, length, seed)]
+    return [
+        [_job(stage, tenant.name, messages, tenant.max_tokens)] for messages in requests(tenant, part, length, seed)
+    ]
 
 
 def together(groups: Sequence[Sequence[Job]], size: int) -> list[list[Job]]:

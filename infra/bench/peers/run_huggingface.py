@@ -27,7 +27,7 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
         "bf16-assisted": {"assistant_early_exit": _EXIT_LAYER},
     }
 
-    class Arrivals(BaseStreamer):  # type: ignore[misc]
+    class Arrivals(BaseStreamer):
         """The new tokens of each step; the prompt comes first."""
 
         def __init__(self) -> None:
@@ -49,7 +49,7 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
             torch.set_num_threads(settings["threads"])
             try:
                 with torch.inference_mode():
-                    model.generate(
+                    model.generate(  # type: ignore[misc]
                         torch.tensor([prompt]),
                         attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
                         do_sample=False,

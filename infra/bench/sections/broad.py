@@ -30,7 +30,9 @@ def run(context: Context, collection: Collection, box: Box, report: Report) -> R
     for category in dict.fromkeys(categories):
         laps = [lap for lap, own in zip(race.laps, categories, strict=True) if own == category]
         plain, static = race.index("plain"), race.index("static")
-        by_category[category] = ratio_of_sums([lap.seconds[plain] for lap in laps], [lap.seconds[static] for lap in laps])
+        by_category[category] = ratio_of_sums(
+            [lap.seconds[plain] for lap in laps], [lap.seconds[static] for lap in laps]
+        )
     return race.record() | {
         "static_over_plain": whole_stream(race, "static", "plain"),
         "moving_average_over_plain": whole_stream(race, "moving average", "plain"),

@@ -71,9 +71,7 @@ def ablation(context: Context, tenant: str, jobs: Sequence[Job], texts: Sequence
     }
 
 
-def warm_up(
-    arm: Arm, tenant: str, texts: Sequence[Sequence[int]], context: Context, *, trained: bool = True
-) -> None:
+def warm_up(arm: Arm, tenant: str, texts: Sequence[Sequence[int]], context: Context, *, trained: bool = True) -> None:
     """What the tenant's past has brought: its texts in the memory, and its trained version."""
     if texts:
         arm.drafters.memory.adopt(tenant, arm.drafters.memory.table_of(texts))

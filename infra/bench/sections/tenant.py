@@ -14,7 +14,7 @@ from infra.bench.arms import Job
 from infra.bench.budget import Box
 from infra.bench.context import Context, Report
 from infra.bench.learning import gains, records_of, serve, train
-from infra.bench.peers.base import PeerError
+from infra.bench.peers.base import Peer, PeerError
 from infra.bench.prompts import Workload
 from infra.bench.sections.curve import adaptation_curve
 from infra.bench.stage import MODES, Run, Stage
@@ -41,9 +41,7 @@ def run(context: Context, workload: Workload, box: Box, report: Report) -> Recor
     training = box.part(0.45)
     folder = context.out / "training" / workload.name
     seconds = max(20, min(_LONGEST_TRAINING, round(0.75 * training.seconds)))
-    outcome = train(
-        stage, workload.name, records_of(workload.name, prompts, learning), folder, max_seconds=seconds
-    )
+    outcome = train(stage, workload.name, records_of(workload.name, prompts, learning), folder, max_seconds=seconds)
     promoted = gains(outcome)
     report(f"trained in {training.spent:.0f} s: {outcome.outcome}, {_lengths(outcome)}; promoted: {promoted}")
     delta = folder / "out" / "delta.safetensors"
@@ -85,7 +83,7 @@ def beside_peers(
     speeds: dict[str, list[float | None]] = {}
     same: dict[str, int] = {}
     reasons = dict(context.peer_reasons)
-    asked: list[tuple[str, Any, str]] = [("ours plain", None, "off"), ("ours adapted", None, "adaptive")]
+    asked: list[tuple[str, Peer | None, Any]] = [("ours plain", None, "off"), ("ours adapted", None, "adaptive")]
     asked += [(f"{peer.name} {mode}", peer, mode) for peer in context.peers for mode in peer.modes]
     number = 0
     for number, prompt in enumerate(box.rounds(prompts, least=1 if context.quick else 2), start=1):
@@ -114,7 +112,7 @@ def _compare(
     stage: Stage, workload: Workload, prompts: Sequence[tuple[int, ...]], box: Box, report: Report, what: str
 ) -> list[Record]:
     """Each request in all modes; their order rotates, so that a drift of the machine's speed hits all of them."""
-    compared = []
+    compared: list[Record] = []
     for index, prompt in enumerate(box.rounds(prompts, least=3)):
         turn = index % len(MODES)
         runs = {
