@@ -63,7 +63,8 @@ class NoMemory(TenantMemory):
 class Stage:
     """Loads everything once. `engine` serves all modes, as a node does."""
 
-    def __init__(self, model_folder: Path, static_folder: Path, *, threads: int = 0) -> None:
+    def __init__(self, model_folder: Path, static_folder: Path, *, threads: int = 0, sweep: bool = True) -> None:
+        """Not `sweep`: the latency table starts from its defaults, for those who measure no speed."""
         self.threads = threads or os.cpu_count() or 1
         torch.set_num_threads(self.threads)
         self.model_folder, self.static_folder = model_folder, static_folder
@@ -80,7 +81,7 @@ class Stage:
             max_context=MAX_CONTEXT,
             threads=self.threads,
         )
-        self.engine.start()
+        self.engine.start(sweep=sweep)
         # All arms start with the same table: a sweep in another moment would measure the machine's noise.
         self.table = copy.deepcopy(self.controller.table)
         self._count = 0
