@@ -34,7 +34,7 @@ def grid(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         deltas = random_deltas(stage.checkpoint, tmp_path_factory.mktemp("deltas"))
         grid = Grid(stage.model, Engines(stage.engine, memory, deltas), max_tokens=12)
-        chats = read_chats([])[::3][:NUM_SLOTS]
+        chats = read_chats([])[::2][:NUM_SLOTS]
         grid.check({number: stage.encode(chat, 12) for number, chat in enumerate(chats)})
         yield grid
     finally:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import lookup  # type: ignore[import-not-found]  # beside this file, in the peer's process
 import protocol  # type: ignore[import-not-found]  # beside this file, in the peer's process
 
-_LONGEST_NGRAM = 3
 _CONTEXT = 1024 + 64
 
 
@@ -92,7 +92,7 @@ class _Runner:
             yield new
             if emitted >= max_tokens or new[-1] in self._eos:
                 return
-            draft = _look_up(tokens, min(num_drafted, max_tokens - emitted - 1)) if num_drafted else []
+            draft = lookup.look_up(tokens, min(num_drafted, max_tokens - emitted - 1)) if num_drafted else []
             start = len(tokens) - 1
             self._decode([tokens[-1], *draft], start, only_last=False)
             new = []
@@ -126,25 +126,6 @@ class _Runner:
 
         logits = self._c.llama_get_logits_ith(self._context, row)
         return int(np.ctypeslib.as_array(ctypes.cast(logits, ctypes.POINTER(ctypes.c_float)), (self._vocab,)).argmax())
-
-
-def _look_up(tokens: list[int], count: int) -> list[int]:
-    """What followed the last occurrence of the longest n-gram that ends the text."""
-    import numpy as np
-
-    if count <= 0:
-        return []
-    text = np.array(tokens)
-    for size in range(_LONGEST_NGRAM, 0, -1):
-        if len(text) <= size:
-            continue
-        found = np.lib.stride_tricks.sliding_window_view(text[:-1], size)
-        places = np.flatnonzero((found == text[-size:]).all(1))
-        if len(places):
-            after = int(places[-1]) + size
-            following: list[int] = text[after : after + count].tolist()
-            return following
-    return []
 
 
 def _quantize(c: Any, source: Path, path: Path, kind: int, threads: int) -> None:
