@@ -17,7 +17,7 @@ from dataplane.speculation.latency import LatencyTable
 from dataplane.speculation.registry import Desired
 from dataplane.speculation.step import speculative_step
 from dataplane.speculation.types import Mode, SamplingParams, SpeculationPolicy
-from infra.bench.controllers import FixedController, MovingAverageController
+from infra.bench.controllers import FixedController, MovingAverageController, WatchedController
 from infra.bench.stage import MAX_CONTEXT, MAX_LOOKAHEAD, Stage
 
 _EVERYBODY = "everybody"
@@ -40,7 +40,7 @@ class ArmSpec:
 
     name: str
     mode: Mode
-    controller: Callable[[LatencyTable], Controller] = Controller
+    controller: Callable[[LatencyTable], Controller] = WatchedController
     remember: bool = False
     static: bool = True  # has the static drafter (and with it tier T2)
     memory: bool = True  # has the tenant memory (tier T0)

@@ -1,10 +1,13 @@
-"""What our controller is compared with: one lookahead for ever, and a moving average of what was accepted."""
+"""What our controller is compared with (one lookahead for ever, a moving average), and a look at its calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from dataplane.speculation.controller import Controller
+from dataplane.speculation.lanes import Lane
+from dataplane.speculation.latency import LatencyTable
 from dataplane.speculation.types import Candidates, Plan, Proposal, SequenceView, Source, StepOutcome, StepTiming
 
 
@@ -70,3 +73,53 @@ class MovingAverageController(FixedController):
             self.lookahead = self.STEPS[place + 1]
         elif place and self._average <= self.STEPS[place - 1] - 0.5 + self.DOWN:
             self.lookahead = self.STEPS[place - 1]
+
+
+class WatchedController(Controller):
+    """Our controller, with an eye on how well it is calibrated: predicted survival against what was accepted."""
+
+    def __init__(self, table: LatencyTable | None = None) -> None:
+        super().__init__(table)
+        self.calibration = CalibrationTally()
+        self._predicted: dict[int, list[float]] = {}  # by slot, in this step
+
+    def _survival(self, lane: Lane, sequence: SequenceView, plan: Plan, proposal: Proposal) -> list[float]:
+        values = super()._survival(lane, sequence, plan, proposal)
+        self._predicted[sequence.slot] = values
+        return values
+
+    def observe(
+        self,
+        sequences: Sequence[SequenceView],
+        candidates: Sequence[Candidates],
+        outcomes: Sequence[StepOutcome],
+        timing: StepTiming,
+    ) -> None:
+        super().observe(sequences, candidates, outcomes, timing)
+        for sequence, outcome in zip(sequences, outcomes, strict=True):
+            predicted = self._predicted.pop(sequence.slot, [])
+            for place, value in enumerate(predicted[: len(outcome.proposal)]):
+                self.calibration.add(value, place < outcome.num_accepted)
+
+
+@dataclass(slots=True)
+class CalibrationTally:
+    """Tokens by their predicted survival: ten bins of (tokens, sum of predictions, accepted)."""
+
+    tokens: list[int] = field(default_factory=lambda: [0] * 10)
+    predicted: list[float] = field(default_factory=lambda: [0.0] * 10)
+    accepted: list[int] = field(default_factory=lambda: [0] * 10)
+
+    def add(self, survival: float, was_accepted: bool) -> None:
+        place = min(9, int(10 * survival))
+        self.tokens[place] += 1
+        self.predicted[place] += survival
+        self.accepted[place] += was_accepted
+
+    @property
+    def error(self) -> float | None:
+        """Expected calibration error: the mean distance between predicted and accepted share, weighted by tokens."""
+        total = sum(self.tokens)
+        if not total:
+            return None
+        return sum(abs(one - two) for one, two in zip(self.predicted, self.accepted, strict=True)) / total

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.bench.arms import Arm, Job
+from infra.bench.controllers import WatchedController
 from infra.bench.statistics import Window, interval_record, paired_ratio, ratio_of_sums, windows
 
 
@@ -87,6 +88,11 @@ class Race:
                     for accepted, drafted in zip(arm.tally.accepted_at, arm.tally.drafted_at, strict=True)
                 ]
                 for arm in self.arms
+            },
+            "calibration_error": {
+                arm.name: arm.controller.calibration.error
+                for arm in self.arms
+                if isinstance(arm.controller, WatchedController) and arm.spec.mode != "off"
             },
             "accepted_by_source": {arm.name: dict(arm.tally.accepted_by) for arm in self.arms},
             "control_microseconds_per_token": {

@@ -81,6 +81,7 @@ def as_markdown(records: Records, figures: Mapping[str, Measured], machine: Mach
         ("Newcomers", _curve_rows(records)),
         ("Windows of 10 s against the floor", _window_rows(records)),
         ("Changed weights (RL)", _rl_rows(records)),
+        ("The adaptive arm: acceptance by position, calibration, cost of control", _adaptive_rows(records)),
     ):
         if rows:
             lines += ["", f"## {title}", "", *rows]
@@ -148,6 +149,21 @@ def _rl_rows(records: Records) -> list[str]:
     return [f"* change {number}: acceptance length {one['before']:.2f} before, {one['after']:.2f} right after, "
             f"{one['end']:.2f} at the end of the round"
             for number, one in enumerate(fall_and_return(records["rl"]), start=1)]  # fmt: skip
+
+
+def _adaptive_rows(records: Records) -> list[str]:
+    rows = []
+    for name, record in records.items():
+        one, arm = (record["curve"], "adapted") if "curve" in record else (record, "adaptive")
+        if arm in one.get("calibration_error", ()):
+            positions = " ".join(f"{value:.2f}" for value in one["accepted_by_position"][arm])
+            error = one["calibration_error"][arm]
+            rows.append(
+                f"* {name}: accepted by position {positions}; calibration error "
+                f"{'–' if error is None else f'{error:.3f}'}; memory and controller "
+                f"{one['control_microseconds_per_token'][arm]:.0f} µs per token"
+            )
+    return rows
 
 
 def _value(measured: Measured) -> str:

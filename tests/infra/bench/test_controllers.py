@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataplane.speculation.types import Candidates, Proposal, SpeculationPolicy, StepOutcome, StepTiming
-from infra.bench.controllers import FixedController, MovingAverageController
+from infra.bench.controllers import CalibrationTally, FixedController, MovingAverageController
 from tests.fakes import FakeSequence
 
 
@@ -36,3 +36,14 @@ def test_the_moving_average_follows_what_was_accepted() -> None:
     assert after(7, 30) == 7
     assert after(0, 40) == 1
     assert after(2, 40) == 3
+
+
+def test_the_calibration_error_is_the_distance_of_prediction_and_outcome() -> None:
+    tally = CalibrationTally()
+    assert tally.error is None
+    for accepted in (True, True, True, False):
+        tally.add(0.75, accepted)
+    assert tally.error == 0.0
+    for _ in range(4):
+        tally.add(1.0, False)
+    assert tally.error == 0.5
