@@ -50,6 +50,7 @@ class NodeConfig:
     max_body_bytes: int = 1 << 20
     max_waiting: int = 256
     request_timeout_seconds: float = 600.0
+    trusted_proxies: int = 0  # proxies in front of this node that append to X-Forwarded-For
     grace_seconds: float = 10.0
     # fleet
     max_projects: int = 1000
@@ -105,6 +106,7 @@ _FLAGS: tuple[tuple[str, type, str], ...] = (
     ("max_body_bytes", int, "largest request body"),
     ("max_waiting", int, "requests that may wait for the engine"),
     ("request_timeout_seconds", float, "a request that takes longer ends as a timeout"),
+    ("trusted_proxies", int, "proxies in front that append to X-Forwarded-For; 0 believes the peer's address"),
     ("grace_seconds", float, "time that running requests get at shutdown"),
     ("max_projects", int, "projects that this node takes"),
     ("adaptive_mib", int, "memory for projects' own speculator versions; the least used ones wait outside"),
@@ -171,6 +173,8 @@ def read_config(argv: Sequence[str], env: Mapping[str, str]) -> NodeConfig:
     ):
         if getattr(config, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be positive")
+    if config.trusted_proxies < 0:
+        raise ConfigError("--trusted-proxies can't be negative")
     return config
 
 

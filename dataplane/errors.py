@@ -3,6 +3,7 @@
 ApiError                      status, type, code, param; retry_after in seconds where waiting helps
 ├── InvalidRequest            400  the client must change the request; `param` names the field
 ├── AuthenticationFailed      401
+├── PermissionDenied      403  the key is good, and not for this
 ├── NotFound                  404  absent, or another tenant's: indistinguishable
 ├── MethodNotAllowed          405
 ├── BodyTooLarge              413
@@ -53,6 +54,12 @@ class AuthenticationFailed(ApiError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class PermissionDenied(ApiError):
+    status = 403
+    type = "invalid_request_error"
+    code = "insufficient_permissions"
 
 
 class NotFound(ApiError):

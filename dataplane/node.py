@@ -27,7 +27,7 @@ from pathlib import Path
 import uvicorn
 
 from dataplane.config import ConfigError, NodeConfig
-from dataplane.contracts import NodeState, NodeStatus, TrafficRecord
+from dataplane.contracts import NodeState, NodeStatus
 from dataplane.engines.base import EngineStats
 from dataplane.object_store import S3Bucket
 from dataplane.server.admission import Pepper, RateLimiter
@@ -44,7 +44,7 @@ from dataplane.sync.identity import IdentityStore
 from dataplane.sync.loop import start_thread
 from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore
 from dataplane.sync.status import SpeculationWindows
-from dataplane.traffic.record import looks_sensitive
+from dataplane.traffic.redaction import Redactor
 from dataplane.traffic.segments import TrafficSegments
 from dataplane.traffic.spool import UsageSpool
 from dataplane.traffic.upload import send_traffic, send_usage
@@ -96,7 +96,7 @@ class Node:
             state / "traffic",
             node_id=lambda: self._node_id,
             boot_id=self._boot_id,
-            is_sensitive=self._is_sensitive,
+            redact=Redactor(loaded.codec),
             is_leaving=self._is_leaving,
             roll_seconds=config.traffic_roll_seconds,
             roll_bytes=config.traffic_roll_bytes,
@@ -119,6 +119,7 @@ class Node:
                 max_waiting=config.max_waiting,
                 request_timeout_seconds=config.request_timeout_seconds,
                 metrics_token=config.metrics_token,
+                trusted_proxies=config.trusted_proxies,
             ),
         )
         self._agent = self._make_agent(state)
@@ -133,6 +134,7 @@ class Node:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # who the client is, is decided by `contracts.client_address` alone
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=2,
             )
@@ -284,9 +286,6 @@ class Node:
         if is_fenced != self._serving.is_fenced:
             log.warning("fenced: this node may not serve" if is_fenced else "not fenced any more")
         self._serving.is_fenced = is_fenced
-
-    def _is_sensitive(self, record: TrafficRecord) -> bool:
-        return looks_sensitive(self._loaded.codec.decode([*record.prompt_tokens, *record.output_tokens]))
 
     def _is_leaving(self, project_id: str) -> bool:
         current = self._snapshots.current

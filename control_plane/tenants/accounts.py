@@ -21,10 +21,18 @@ from django.http import HttpRequest
 from control_plane.common.addresses import client_address
 from control_plane.tenants.models import User
 
+# Where a session keeps the token of the invitation whose link was opened.
+INVITATION = "invitation"
+
 
 class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return settings.SLIPSTREAM_SIGN_UP == "open"
+        """Where sign-up is closed, for whoever follows an invitation: the browser's session holds its token since
+        the link was opened; without a browser it comes as `X-Invitation-Token`."""
+        from control_plane.tenants.invitations import find
+
+        token = request.session.get(INVITATION) or request.headers.get("X-Invitation-Token", "")
+        return settings.SLIPSTREAM_SIGN_UP == "open" or find(token) is not None
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """What rate limits count by. A request that came around the proxies counts as its peer."""

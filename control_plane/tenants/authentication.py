@@ -14,6 +14,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
+from control_plane.common.addresses import client_address
 from control_plane.tenants import key_format
 from control_plane.tenants.models import ServiceKey
 from control_plane.tenants.principal import (
@@ -21,8 +22,9 @@ from control_plane.tenants.principal import (
     principal_of_key,
     principal_of_session,
 )
+from dataplane.contracts import is_allowed_from
 
-_BAD_KEY = "The key is unknown, revoked or expired."
+_BAD_KEY = "The key is unknown, revoked or expired, or may not be used from here."
 
 
 class ServiceKeyAuthentication(authentication.BaseAuthentication):
@@ -33,15 +35,22 @@ class ServiceKeyAuthentication(authentication.BaseAuthentication):
         if scheme.lower() != "bearer":
             raise exceptions.AuthenticationFailed("The scheme must be Bearer.")
         public_id = key_format.public_id_of(text.strip(), "slm")
-        key = ServiceKey.objects.unscoped().filter(public_id=public_id).first() if public_id else None
+        rows = ServiceKey.objects.unscoped().select_related("account")
+        key = rows.filter(public_id=public_id).first() if public_id else None
         expected = key_format.digest(text.strip(), settings.SLIPSTREAM_KEY_PEPPER)
-        if key is None or not hmac.compare_digest(key.digest, expected) or not key.is_live:
+        if key is None or not hmac.compare_digest(key.digest, expected) or not _opens(key, request):
             raise exceptions.AuthenticationFailed(_BAD_KEY)
         _touch(key)
         return principal_of_key(key), key
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _opens(key: ServiceKey, request: Request) -> bool:
+    """Whether the key is good now, its account too, and may be used from where the request comes."""
+    is_enabled = key.is_live and key.account.disabled_at is None
+    return is_enabled and is_allowed_from(client_address(request._request), tuple(key.allowed_ips))
 
 
 def _touch(key: ServiceKey) -> None:

@@ -1,5 +1,5 @@
 """Keys as clients hold them: `sls_<environment>_<12 id>_<32 secret><6 CRC32>`, in base 62; `slm_<12 id>_…` manages,
-`sln_<12 id>_…` lets a node register.
+`sln_<12 id>_…` lets a node register, `sli_<12 id>_…` finds an invitation.
 
 The checksum finds typing errors and lets secret scanners recognise a key without asking anybody. What is stored is
 HMAC-SHA256 of the whole key under a pepper that the database does not hold.
@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass, field
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_PATTERN = re.compile(r"(sls_(?:live|test)|slm|sln)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
+_PATTERN = re.compile(r"(sls_(?:live|test)|slm|sln|sli)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class NewKey:
 
 
 def mint(kind: str, pepper: str) -> NewKey:
-    """kind: `sls_live`, `sls_test`, `slm` or `sln`."""
+    """kind: `sls_live`, `sls_test`, `slm`, `sln` or `sli`."""
     public_id = _random(12)
     body = f"{kind}_{public_id}_{_random(32)}"
     text = body + _checksum(body)

@@ -10,9 +10,9 @@ MASK = "***"
 _SECRET_NAME = re.compile(
     r"(?i)(?:\A|_)(?:password|secret|token|credential|digest|passphrase|otp|pepper|salt)s?(?:\Z|_)"
 )
-# API keys, management keys, signing secrets, node credentials; private keys; AWS keys; bearer tokens.
+# API keys, management keys, node tokens, invitations, signing secrets; private keys; AWS keys; bearer tokens.
 _SECRET_TEXT = re.compile(
-    r"\b(?:sls_(?:live|test)|slm|slc)_[A-Za-z0-9_-]{8,}|\bwhsec_[A-Za-z0-9+/=]{8,}|\bAKIA[0-9A-Z]{16}\b"
+    r"\b(?:sls_(?:live|test)|slm|sln|sli|slc)_[A-Za-z0-9_-]{8,}|\bwhsec_[A-Za-z0-9+/=]{8,}|\bAKIA[0-9A-Z]{16}\b"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|(?i:\bbearer\s+[A-Za-z0-9._~+/-]{16,}=*)"
 )
 _EMAIL = re.compile(r"\b([A-Za-z0-9._%+-])[A-Za-z0-9._%+-]*@([A-Za-z0-9.-]+\.[A-Za-z]{2,})\b")

@@ -35,8 +35,6 @@ class User(AbstractBaseUser):
     name = models.CharField(max_length=120, blank=True, default="")
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
-    # The organization whose admin made the account and chose its first password; nobody else can rely on who it is.
-    made_by = models.ForeignKey("Organization", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
 
     USERNAME_FIELD = "email"
@@ -110,6 +108,45 @@ class Membership(TenantModel):
         ]
 
 
+class Invitation(TenantModel):
+    """Somebody is asked to join. Whoever has the mailed token finds it; only who has shown that mail to the address
+    reaches them can accept it (`services.accept_invitation`)."""
+
+    id = TypedIdField("inv", primary_key=True)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=ROLES), name="invitation_role"),
+            models.CheckConstraint(condition=Q(email=Lower("email")), name="invitation_email_lower"),
+            models.CheckConstraint(
+                condition=Q(accepted_at=None) | Q(revoked_at=None), name="invitation_accepted_or_revoked"
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "email"],
+                condition=Q(accepted_at=None, revoked_at=None),
+                name="invitation_open_unique",
+            ),
+        ]
+
+    @property
+    def state(self) -> str:
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "pending" if self.expires_at > timezone.now() else "expired"
+
+
 class Key(TenantModel):
     """What both kinds of key store: the public part, and an HMAC of the whole key; the key itself is never stored."""
 
@@ -131,8 +168,19 @@ class Key(TenantModel):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
 
+INFERENCE_SCOPES = ("inference:read", "inference:write")
+
+
+def inference_scopes() -> list[str]:
+    return list(INFERENCE_SCOPES)
+
+
 class ApiKey(Key):
-    """A project's key for inference. Nodes get its digest only."""
+    """A project's key for inference. Nodes get its digest only, and with it what the key is for.
+
+    endpoints: the names of those that it may call; empty: all of the project's. allowed_ips: networks (CIDR) that it
+    may be used from; empty: everywhere.
+    """
 
     tenant_columns = ("organization", "project")
 
@@ -140,6 +188,9 @@ class ApiKey(Key):
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="+")
     project = models.ForeignKey(Project, models.CASCADE, related_name="api_keys")
     environment = models.CharField(max_length=8, default="live")
+    scopes = models.JSONField(default=inference_scopes)
+    endpoints = models.JSONField(default=list)
+    allowed_ips = models.JSONField(default=list)
 
     class Meta:
         constraints = [
@@ -149,17 +200,38 @@ class ApiKey(Key):
         ]
 
 
+class ServiceAccount(TenantModel):
+    """A program that belongs to an organization and has a role in it. Disabled, none of its keys opens anything."""
+
+    id = TypedIdField("sva", primary_key=True)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="service_accounts")
+    name = models.CharField(max_length=120)
+    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=64, blank=True, default="")
+    disabled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=ROLES), name="service_account_role"),
+            # The target of composite foreign keys: a key can't be of another organization's account.
+            models.UniqueConstraint(fields=["organization", "id"], name="service_account_organization_id"),
+        ]
+
+
 class ServiceKey(Key):
-    """An organization's key for the management API: a role, narrowed by scopes if there are any."""
+    """A service account's key for the management API: the account's role, narrowed by scopes if there are any."""
 
     id = TypedIdField("svk", primary_key=True)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="service_keys")
-    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    account = models.ForeignKey(ServiceAccount, models.CASCADE, related_name="keys")
     scopes = models.JSONField(default=list, help_text="Permissions; empty: all that the role has.")
+    allowed_ips = models.JSONField(default=list, help_text="Networks (CIDR) that it may be used from; empty: all.")
     last_used_at = models.DateTimeField(null=True, blank=True)
 
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(role__in=ROLES), name="service_key_role")]
+    @property
+    def role(self) -> str:
+        return self.account.role
 
 
 class AuditEvent(TenantModel):

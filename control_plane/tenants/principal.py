@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
 from control_plane.common.errors import Forbidden, ReauthenticationRequired
-from control_plane.tenants.permissions import allows
+from control_plane.tenants.permissions import allows, outranks
 
 if TYPE_CHECKING:
     from control_plane.tenants.models import ServiceKey, User
@@ -56,6 +56,11 @@ class Principal:
         """Raises Forbidden. Call it with an organization that the principal belongs to: others are NotFound before."""
         if not self.may(permission, organization_id):
             raise Forbidden(f"This needs the permission {permission}.")
+
+    def require_rank(self, organization_id: str, role: str) -> None:
+        """Raises Forbidden unless the principal may give, change and take this role there."""
+        if not outranks(self.roles.get(organization_id, ""), role):
+            raise Forbidden(f"Your role may not give, change or take the role {role}.")
 
     def organizations_with(self, permission: str) -> list[str]:
         return [organization for organization in self.organization_ids if self.may(permission, organization)]

@@ -11,9 +11,11 @@ from control_plane.common.ids import InvalidId
 from control_plane.common.scoping import TenantModel
 from control_plane.tenants.models import (
     ApiKey,
+    Invitation,
     Membership,
     Organization,
     Project,
+    ServiceAccount,
     ServiceKey,
 )
 from control_plane.tenants.principal import Principal
@@ -56,9 +58,24 @@ def project(principal: Principal, project_id: str, permission: str = "project:re
     return found
 
 
-def memberships(principal: Principal, organization_id: str) -> QuerySet[Membership]:
-    organization(principal, organization_id, "member:read")
+def memberships(principal: Principal, organization_id: str, permission: str = "member:read") -> QuerySet[Membership]:
+    organization(principal, organization_id, permission)
     return Membership.objects.filter(organization_id=organization_id).select_related("user")
+
+
+def invitations(principal: Principal, organization_id: str, permission: str = "member:read") -> QuerySet[Invitation]:
+    organization(principal, organization_id, permission)
+    return Invitation.objects.filter(organization_id=organization_id)
+
+
+def service_accounts(principal: Principal) -> QuerySet[ServiceAccount]:
+    return ServiceAccount.objects.filter(organization__in=principal.organizations_with("service_key:read"))
+
+
+def service_account(principal: Principal, account_id: str, permission: str = "service_key:read") -> ServiceAccount:
+    found = one_or_404(ServiceAccount.objects.filter(organization__in=principal.organization_ids), account_id)
+    principal.require(permission, found.organization_id)
+    return found
 
 
 def api_keys(principal: Principal) -> QuerySet[ApiKey]:
@@ -72,11 +89,13 @@ def api_key(principal: Principal, key_id: str, permission: str = "api_key:read")
 
 
 def service_keys(principal: Principal) -> QuerySet[ServiceKey]:
-    return ServiceKey.objects.filter(organization__in=principal.organizations_with("service_key:read"))
+    rows = ServiceKey.objects.filter(organization__in=principal.organizations_with("service_key:read"))
+    return rows.select_related("account")
 
 
 def service_key(principal: Principal, key_id: str, permission: str = "service_key:read") -> ServiceKey:
-    found = one_or_404(ServiceKey.objects.filter(organization__in=principal.organization_ids), key_id)
+    rows = ServiceKey.objects.filter(organization__in=principal.organization_ids).select_related("account")
+    found = one_or_404(rows, key_id)
     principal.require(permission, found.organization_id)
     return found
 

@@ -1,4 +1,4 @@
-"""Changing organizations, projects, members and keys. Every change is audited in its own transaction.
+"""Changing organizations, projects, members and API keys. Every change is audited in its own transaction.
 
 Locks are taken in one order: the row itself, the snapshot generation, the audit chain.
 """
@@ -6,21 +6,27 @@ Locks are taken in one order: the row itself, the snapshot generation, the audit
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from control_plane.common.errors import Conflict, Forbidden, Invalid
+from control_plane.common.errors import Conflict, Invalid, NotFound
 from control_plane.common.isolation import include
 from control_plane.tenants import audit, key_format
 from control_plane.tenants.accounts import has_second_factor
-from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
-from control_plane.tenants.permissions import PERMISSIONS, allows, outranks
+from control_plane.tenants.models import (
+    INFERENCE_SCOPES,
+    ApiKey,
+    Membership,
+    Organization,
+    Project,
+    ServiceKey,
+    User,
+)
 from control_plane.tenants.placements import bump_generation
 from control_plane.tenants.principal import Principal
 
@@ -113,32 +119,10 @@ def _save_project(project: Project, **options: Any) -> None:
 
 
 @transaction.atomic
-def add_member(
-    organization: Organization, *, email: str, role: str, principal: Principal, password: str = "", request_id: str = ""
-) -> Membership:
-    """Add a person. Somebody new to the service gets an account, with `password` as the first one if it is given."""
-    _require_rank(principal, organization.id, role)
-    user = User.objects.filter(email=email.strip().lower()).first()
-    if user is None:
-        user = User.objects.create_user(email, _checked(password) if password else None, made_by=organization)
-    elif user.made_by_id not in (None, organization.id):
-        # Whoever chose the first password could sign in as this person: that must not open a second organization.
-        raise Conflict("This address has an account of another organization.", code="foreign_account", pointer="/email")
-    elif password:
-        raise Invalid("This person has an account already; leave the password out.", pointer="/password")
-    membership, created = Membership.objects.get_or_create(
-        organization=organization, user=user, defaults={"role": role}
-    )
-    if not created:
-        raise Conflict("This person is a member already.", code="member_exists", pointer="/email")
-    _audit(organization.id, principal.actor, "member.add", membership.id, {"user": user.id, "role": role}, request_id)
-    return membership
-
-
-@transaction.atomic
 def change_role(membership: Membership, role: str, *, principal: Principal, request_id: str = "") -> Membership:
-    _require_rank(principal, membership.organization_id, role)
-    _require_rank(principal, membership.organization_id, membership.role)
+    _lock_roles(membership)
+    principal.require_rank(membership.organization_id, role)
+    principal.require_rank(membership.organization_id, membership.role)
     _keep_an_owner(membership, becomes=role)
     before, membership.role = membership.role, role
     membership.save(update_fields=["role"])
@@ -150,32 +134,28 @@ def change_role(membership: Membership, role: str, *, principal: Principal, requ
 
 @transaction.atomic
 def remove_member(membership: Membership, *, principal: Principal, request_id: str = "") -> None:
-    _require_rank(principal, membership.organization_id, membership.role)
+    _lock_roles(membership)
+    principal.require_rank(membership.organization_id, membership.role)
     _keep_an_owner(membership, becomes=None)
     organization_id, member = membership.organization_id, membership.id
     membership.delete()
     _audit(organization_id, principal.actor, "member.remove", member, {"role": membership.role}, request_id)
 
 
-def _require_rank(principal: Principal, organization_id: str, role: str) -> None:
-    if not outranks(principal.roles.get(organization_id, ""), role):
-        raise Forbidden(f"Your role may not give, change or take the role {role}.")
+def _lock_roles(membership: Membership) -> None:
+    """One change of roles at a time, and it sees the role as it is: two owners can't both leave at once."""
+    Organization.objects.select_for_update().get(id=membership.organization_id)
+    current = Membership.objects.filter(organization=membership.organization_id, pk=membership.pk).first()
+    if current is None:
+        raise NotFound
+    membership.role = current.role
 
 
 def _keep_an_owner(membership: Membership, *, becomes: str | None) -> None:
-    """Raises Conflict if nobody would own the organization. Its row is locked: two owners can't both leave at once."""
-    Organization.objects.select_for_update().get(id=membership.organization_id)
+    """Raises Conflict if nobody would own the organization. Its roles are locked."""
     owners = Membership.objects.filter(organization=membership.organization_id, role="owner").exclude(pk=membership.pk)
     if membership.role == "owner" and becomes != "owner" and not owners.exists():
         raise Conflict("An organization has at least one owner.", code="last_owner")
-
-
-def _checked(password: str) -> str:
-    try:
-        validate_password(password)
-    except ValidationError as error:
-        raise Invalid(" ".join(error.messages), pointer="/password") from error
-    return password
 
 
 # --------------------------------------------------------------------------------------------------------------- keys
@@ -188,91 +168,82 @@ def create_api_key(
     name: str,
     actor: str,
     environment: str = "live",
+    scopes: Sequence[str] = INFERENCE_SCOPES,
+    endpoints: Sequence[str] = (),
+    allowed_ips: Sequence[str] = (),
     expires_at: datetime | None = None,
     request_id: str = "",
 ) -> tuple[ApiKey, str]:
-    """The key's row and its text, which exists nowhere else from now on."""
-    _require_future(expires_at)
+    """The key's row and its text, which exists nowhere else from now on.
+
+    endpoints: names; empty: all. allowed_ips: networks (CIDR); empty: from everywhere.
+    """
+    require_future(expires_at)
     new = key_format.mint(f"sls_{environment}", settings.SLIPSTREAM_KEY_PEPPER)
     key = ApiKey.objects.create(
         organization_id=project.organization_id,
         project=project,
         environment=environment,
-        **_stored(new, name=name, actor=actor, expires_at=expires_at),
+        scopes=sorted(scopes),
+        endpoints=sorted(endpoints),
+        allowed_ips=sorted(allowed_ips),
+        **stored(new, name=name, actor=actor, expires_at=expires_at),
     )
     bump_generation(project.id)
-    changes = {"name": name, "project": project.id}
+    changes = {
+        "name": name,
+        "project": project.id,
+        "scopes": key.scopes,
+        "endpoints": key.endpoints,
+        "allowed_ips": key.allowed_ips,
+    }
     _audit(project.organization_id, actor, "api_key.create", key.id, changes, request_id)
     return key, new.text
 
 
 @transaction.atomic
 def rotate_api_key(key: ApiKey, *, overlap_seconds: int, actor: str, request_id: str = "") -> tuple[ApiKey, str]:
-    """A successor; the old key keeps working for the overlap."""
+    """A successor that is for the same, and lives as long from now on; the old key keeps working for the overlap."""
     locked = ApiKey.objects.filter(project=key.project_id).select_for_update().get(pk=key.pk)
-    if not locked.is_live:
-        raise Conflict("The key is revoked or expired.", code="key_not_live")
-    end = timezone.now() + timedelta(seconds=overlap_seconds)
-    locked.expires_at = min(end, locked.expires_at) if locked.expires_at else end
-    locked.save(update_fields=["expires_at"])
+    expires_at = let_run_out(locked, overlap_seconds)
     made = create_api_key(
-        locked.project, name=locked.name, actor=actor, environment=locked.environment, request_id=request_id
+        locked.project,
+        name=locked.name,
+        actor=actor,
+        environment=locked.environment,
+        scopes=locked.scopes,
+        endpoints=locked.endpoints,
+        allowed_ips=locked.allowed_ips,
+        expires_at=expires_at,
+        request_id=request_id,
     )
     _audit(key.organization_id, actor, "api_key.rotate", key.id, {"overlap_seconds": overlap_seconds}, request_id)
     return made
 
 
+def let_run_out(locked: AnyKey, overlap_seconds: int) -> datetime | None:
+    """End a key, whose row is locked, after the overlap. Returns the expiry of its successor: a key that was made for
+    30 days is followed by one of 30 days. Raises Conflict for a key that doesn't work any more."""
+    if not locked.is_live:
+        raise Conflict("The key is revoked or expired.", code="key_not_live")
+    now = timezone.now()
+    successor = now + (locked.expires_at - locked.created_at) if locked.expires_at else None
+    end = now + timedelta(seconds=overlap_seconds)
+    locked.expires_at = min(end, locked.expires_at) if locked.expires_at else end
+    locked.save(update_fields=["expires_at"])
+    return successor
+
+
 @transaction.atomic
 def revoke_api_key(key: ApiKey, *, actor: str, request_id: str = "") -> ApiKey:
     """From the next snapshot on, no node takes the key. Revoking twice changes nothing."""
-    if _revoke(key):
+    if revoke(key):
         bump_generation(key.project_id)
         _audit(key.organization_id, actor, "api_key.revoke", key.id, {}, request_id)
     return key
 
 
-@transaction.atomic
-def create_service_key(
-    organization: Organization,
-    *,
-    name: str,
-    role: str,
-    principal: Principal,
-    scopes: list[str] | None = None,
-    expires_at: datetime | None = None,
-    request_id: str = "",
-) -> tuple[ServiceKey, str]:
-    """A management key with a role, narrowed by scopes. Nobody makes a key that may do more than they may."""
-    _require_rank(principal, organization.id, role)
-    _require_future(expires_at)
-    wanted = set(scopes or [])
-    for scope in sorted(wanted):
-        if scope not in PERMISSIONS or not allows(role, scope):
-            raise Invalid(f"The role {role} has no permission {scope!r}.", pointer="/scopes")
-    if principal.scopes is not None:
-        wanted = wanted or {permission for permission in PERMISSIONS if allows(role, permission)}
-        if not wanted <= principal.scopes:
-            raise Forbidden("A key can't make a key that may do more than itself.")
-    new = key_format.mint("slm", settings.SLIPSTREAM_KEY_PEPPER)
-    key = ServiceKey.objects.create(
-        organization=organization,
-        role=role,
-        scopes=sorted(wanted),
-        **_stored(new, name=name, actor=principal.actor, expires_at=expires_at),
-    )
-    changes = {"name": name, "role": role, "scopes": sorted(wanted)}
-    _audit(organization.id, principal.actor, "service_key.create", key.id, changes, request_id)
-    return key, new.text
-
-
-@transaction.atomic
-def revoke_service_key(key: ServiceKey, *, actor: str, request_id: str = "") -> ServiceKey:
-    if _revoke(key):
-        _audit(key.organization_id, actor, "service_key.revoke", key.id, {}, request_id)
-    return key
-
-
-def _stored(new: key_format.NewKey, *, name: str, actor: str, expires_at: datetime | None) -> dict[str, Any]:
+def stored(new: key_format.NewKey, *, name: str, actor: str, expires_at: datetime | None) -> dict[str, Any]:
     return {
         "public_id": new.public_id,
         "digest": new.digest,
@@ -284,7 +255,7 @@ def _stored(new: key_format.NewKey, *, name: str, actor: str, expires_at: dateti
     }
 
 
-def _revoke(key: AnyKey) -> bool:
+def revoke(key: AnyKey) -> bool:
     """Whether this call revoked it."""
     now = timezone.now()
     rows = type(key).objects.filter(organization=key.organization_id, pk=key.pk, revoked_at=None)
@@ -295,7 +266,7 @@ def _revoke(key: AnyKey) -> bool:
     return True
 
 
-def _require_future(expires_at: datetime | None) -> None:
+def require_future(expires_at: datetime | None) -> None:
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The expiry is in the past.", pointer="/expires_at")
 

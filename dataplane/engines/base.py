@@ -27,6 +27,7 @@ class GenerationRequest:
     ignore_eos: bool = False
     num_logprobs: int | None = None  # None: none; 0: of the chosen token; n: and of the n likeliest
     speculator_version_id: str | None = None  # what the deployment should run; the registry knows what is loaded
+    end_user_id: str = ""  # set: what the tenant memory learns is shared with this end user's requests only
 
 
 @dataclass(frozen=True, slots=True)

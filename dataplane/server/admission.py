@@ -1,7 +1,7 @@
 """Who may do what: keys, endpoints, limits and the speculation that a request gets. All from the snapshot in memory.
 
-Another project's endpoint is the same 404 as one that doesn't exist; a wrong, unknown, expired or foreign key is the
-same 401.
+Another project's endpoint is the same 404 as one that doesn't exist, and so is one that the key is not for; a wrong,
+unknown, expired or foreign key is the same 401, and so is one that may not be used from where the request comes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dataplane.contracts import DeploymentConfig, EndpointConfig, KeyDigest, Limits, ProjectConfig
-from dataplane.errors import AuthenticationFailed, NotFound, RateLimited
+from dataplane.contracts import DeploymentConfig, EndpointConfig, KeyDigest, Limits, ProjectConfig, is_allowed_from
+from dataplane.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
 from dataplane.server.schemas import Speculation
 from dataplane.speculation.types import Mode, SpeculationPolicy
 from dataplane.stamps import parse_timestamp
@@ -35,6 +35,14 @@ class Caller:
     key: KeyDigest
     project: ProjectConfig
 
+    def may_call(self, endpoint: EndpointConfig) -> bool:
+        return not self.key.endpoints or endpoint.name in self.key.endpoints
+
+    def require(self, scope: str) -> None:
+        """Raises PermissionDenied."""
+        if scope not in self.key.scopes:
+            raise PermissionDenied(f"The API key has no scope {scope}.")
+
 
 class Pepper:
     """The secret under which keys are digested."""
@@ -49,9 +57,17 @@ class Pepper:
 
 
 def authenticate(
-    authorization: str | None, snapshot: AppliedSnapshot, pepper: Pepper, *, now: datetime | None = None
+    authorization: str | None,
+    snapshot: AppliedSnapshot,
+    pepper: Pepper,
+    *,
+    address: str | None = None,
+    now: datetime | None = None,
 ) -> Caller:
-    """The owner of the key in `Authorization: Bearer …`. Raises AuthenticationFailed."""
+    """The owner of the key in `Authorization: Bearer …`, sent from `address`. Raises AuthenticationFailed.
+
+    The expiry is this node's own business, by its own clock: it needs no word from the control plane.
+    """
     if not authorization:
         raise AuthenticationFailed("No API key was sent. Send it as: Authorization: Bearer <key>.", code="no_api_key")
     scheme, _, key = authorization.partition(" ")
@@ -64,13 +80,15 @@ def authenticate(
         raise AuthenticationFailed("The API key is not valid.")
     if found.expires_at is not None and parse_timestamp(found.expires_at) <= (now or datetime.now(UTC)):
         raise AuthenticationFailed("The API key is not valid.")
+    if not is_allowed_from(address, found.allowed_ips):
+        raise AuthenticationFailed("The API key is not valid.")
     return Caller(found, snapshot.projects[found.project_id])
 
 
 def endpoint_of(caller: Caller, name: str, snapshot: AppliedSnapshot) -> EndpointConfig:
-    """The caller's own endpoint `name`. Raises NotFound."""
+    """The caller's own endpoint `name`, if the key is for it. Raises NotFound."""
     endpoint = snapshot.endpoints.get((caller.project.project_id, name))
-    if endpoint is None:
+    if endpoint is None or not caller.may_call(endpoint):
         shown = name[:100]
         raise NotFound(f"The model {shown!r} does not exist.", param="model", code="model_not_found")
     return endpoint

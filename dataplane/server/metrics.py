@@ -66,6 +66,9 @@ class Metrics:
         self.traffic_screened = Gauge(
             "slipstream_traffic_screened", "Traffic records not kept because they looked sensitive", registry=registry
         )
+        self.traffic_masked = Gauge(
+            "slipstream_traffic_masked", "Traffic records in which something was masked", registry=registry
+        )
         self.generation = Gauge("slipstream_snapshot_generation", "Generation in force", registry=registry)
 
     def count_request(

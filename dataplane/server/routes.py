@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from dataplane.contracts import EndpointConfig
+from dataplane.contracts import EndpointConfig, StreamCoalescing, client_address, end_user_id
 from dataplane.engines.base import GenerationRequest
 from dataplane.errors import AuthenticationFailed, BodyTooLarge, InvalidRequest, Unavailable
 from dataplane.server.admission import (
@@ -47,7 +47,7 @@ _LINGER_BYTES = 64 << 20
 
 async def chat_completions(request: Request) -> Response:
     serving = _serving(request)
-    _caller(request)  # nothing of a stranger's is read
+    _caller(request, "inference:write")  # nothing of a stranger's is read
     body = parse_request(ChatRequest, await _read_body(request))
     messages = [message.to_template() for message in body.messages]
     try:
@@ -59,7 +59,7 @@ async def chat_completions(request: Request) -> Response:
 
 async def completions(request: Request) -> Response:
     serving = _serving(request)
-    _caller(request)  # nothing of a stranger's is read
+    _caller(request, "inference:write")  # nothing of a stranger's is read
     body = parse_request(CompletionRequest, await _read_body(request))
     prompts = await asyncio.to_thread(lambda: tuple(_tokens(serving, prompt) for prompt in body.prompts))
     if len(prompts) * body.num_choices > 64:
@@ -68,13 +68,14 @@ async def completions(request: Request) -> Response:
 
 
 async def list_models(request: Request) -> Response:
-    snapshot, caller = _caller(request)
-    endpoints = sorted(snapshot.endpoints_of(caller.project.project_id), key=lambda endpoint: endpoint.name)
+    snapshot, caller = _caller(request, "inference:read")
+    own = filter(caller.may_call, snapshot.endpoints_of(caller.project.project_id))
+    endpoints = sorted(own, key=lambda endpoint: endpoint.name)
     return JSONResponse({"object": "list", "data": [_model(endpoint, snapshot) for endpoint in endpoints]})
 
 
 async def get_model(request: Request) -> Response:
-    snapshot, caller = _caller(request)
+    snapshot, caller = _caller(request, "inference:read")
     return JSONResponse(_model(endpoint_of(caller, request.path_params["model"], snapshot), snapshot))
 
 
@@ -103,6 +104,7 @@ async def metrics(request: Request) -> Response:
     ledger.metrics.usage_spooled.set(ledger.spool.size())
     ledger.metrics.traffic_dropped.set(ledger.segments.num_dropped)
     ledger.metrics.traffic_screened.set(ledger.segments.num_screened)
+    ledger.metrics.traffic_masked.set(ledger.segments.num_masked)
     if serving.snapshots.current is not None:
         ledger.metrics.generation.set(serving.snapshots.current.generation)
     return Response(ledger.metrics.render(), media_type="text/plain; version=0.0.4")
@@ -130,7 +132,7 @@ async def _complete(
     """Admit, run, answer: the common part of both completion routes."""
     serving = _serving(request)
     # What holds now decides: a body may take minutes to arrive, and a key or a consent may go meanwhile.
-    snapshot, caller = _caller(request)
+    snapshot, caller = _caller(request, "inference:write")
     endpoint = endpoint_of(caller, body.model, snapshot)
     max_tokens = [_max_tokens(serving, prompt, body, kind) for prompt in prompts]
     sampling = body.sampling(serving.codec.vocab_size)
@@ -143,12 +145,14 @@ async def _complete(
     # Admitted: nothing between here and `start` may fail or wait.
     request_id = request.state.request_id
     captured = is_captured(project.traffic, store=body.store is not False, request_id=request_id)
+    person = end_user_id(project.end_user_key, body.end_user) if project.end_user_key and body.end_user else ""
+    is_per_person = project.traffic.memory_scope == "end_user"
     deployment = deployment_of(endpoint, request_id=request_id)
     policy = speculation_policy(
         deployment,
         body.speculation,
         request_id=request_id,
-        remember=project.traffic.capture and body.store is not False,
+        remember=project.traffic.capture and body.store is not False and not (is_per_person and not person),
     )
     admitted = Admitted(
         request_id=request_id,
@@ -158,6 +162,7 @@ async def _complete(
         deployment_id=deployment.deployment_id,
         speculation=policy,
         is_captured=captured,
+        end_user_id=person,
         prompts=prompts,
         started_at=time.time(),
         started_clock=time.monotonic(),
@@ -176,11 +181,19 @@ async def _complete(
             ignore_eos=bool(body.ignore_eos),
             num_logprobs=body.num_logprobs,
             speculator_version_id=deployment.speculator.speculator_version_id if deployment.speculator else None,
+            # Whoever is nobody shares nothing: no table has this name, and none is made without `remember`.
+            end_user_id=(person or "nobody") if is_per_person else "",
         )
         for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
         for choice in range(body.num_choices)
     ]
-    generation = serving.start(admitted, requests, num_choices=body.num_choices, stop=body.stop)
+    generation = serving.start(
+        admitted,
+        requests,
+        num_choices=body.num_choices,
+        stop=body.stop,
+        coalescing=project.streaming if body.stream else StreamCoalescing(),
+    )
     formatter = ResponseFormatter(
         kind=kind,
         response_id=new_id("chatcmpl" if kind == "chat" else "cmpl").replace("_", "-"),
@@ -191,6 +204,8 @@ async def _complete(
         with_metrics=body.speculation is not None,
     )
     headers = {"x-slipstream-retention": "training" if captured else "none", **limit_headers(states)}
+    if person:
+        headers["x-slipstream-end-user"] = person
     if body.stream:
         events = stream_events(generation, formatter, num_choices=len(requests), include_usage=body.include_usage)
         return GenerationStream(generation, events, headers)
@@ -252,10 +267,18 @@ def _serving(request: Request) -> Serving:
     return serving
 
 
-def _caller(request: Request) -> tuple[AppliedSnapshot, Caller]:
+def _caller(request: Request, scope: str) -> tuple[AppliedSnapshot, Caller]:
+    """Raises AuthenticationFailed, PermissionDenied, Unavailable."""
     serving = _serving(request)
     snapshot = serving.snapshot()
-    return snapshot, authenticate(request.headers.get("authorization"), snapshot, serving.pepper)
+    address = client_address(
+        request.client.host if request.client is not None else "",
+        ",".join(request.headers.getlist("x-forwarded-for")),
+        trusted_proxies=serving.limits.trusted_proxies,
+    )
+    caller = authenticate(request.headers.get("authorization"), snapshot, serving.pepper, address=address)
+    caller.require(scope)
+    return snapshot, caller
 
 
 async def _read_body(request: Request) -> bytes:

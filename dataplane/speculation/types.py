@@ -48,6 +48,11 @@ class SpeculationPolicy:
     remember: bool = False
 
 
+def memory_scope(project_id: str, end_user_id: str) -> str:
+    """The name of a tenant memory: the project's, or one of its end users'."""
+    return f"{project_id}/{end_user_id}" if end_user_id else project_id
+
+
 class SequenceView(Protocol):
     """What speculation sees of a running sequence. Invariant: all of `tokens` but the last are in the KV cache."""
 
@@ -55,6 +60,8 @@ class SequenceView(Protocol):
     def slot(self) -> int: ...  # KV slot, unique among running sequences
     @property
     def project_id(self) -> str: ...
+    @property
+    def memory_scope(self) -> str: ...  # whose requests share what the tenant memory learns: `memory_scope(...)`
     @property
     def deployment_id(self) -> str: ...  # which trained delta the adaptive drafter uses
     @property

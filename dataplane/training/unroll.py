@@ -35,6 +35,8 @@ class Example:
     features: torch.Tensor  # [n - 1, 3H]
     finals: torch.Tensor  # [n - 1, H] the input of the target's head
     temperature: float = 0.0  # at which the answer was sampled
+    # Half-open ranges of tokens that stand for something masked: nothing is drafted from, over or into them.
+    masked: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,17 @@ def collate(examples: Sequence[Example], num_steps: int, max_anchors: int | None
     steps = torch.arange(num_steps)
     for index, example in enumerate(examples):
         length = len(example.features)
+        num_masked = torch.zeros(length + num_steps + 4, dtype=torch.int64)  # among the tokens before each position
+        for start, end in example.masked:
+            num_masked[start + 1 : end + 1] = 1
+        num_masked = num_masked.cumsum(0)
         next_tokens[index, :length] = example.tokens[1 : length + 1]
         features[index, :length] = example.features
         finals[index, :length] = example.finals
         here = torch.arange(starts[index], starts[index] + min(counts[index], width))
         anchors[index, : len(here)] = here
-        valid[index, : len(here)] = here[:, None] + 1 + steps < length
+        is_clean = num_masked[here[:, None] + 3 + steps] == num_masked[here][:, None]  # tokens t .. t + 2 + j
+        valid[index, : len(here)] = (here[:, None] + 1 + steps < length) & is_clean
     return Batch(next_tokens, features, finals, torch.tensor([len(e.features) for e in examples]), anchors, valid)
 
 

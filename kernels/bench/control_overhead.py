@@ -36,6 +36,7 @@ class Request:
     slot: int
     num_prompt_tokens: int
     project_id: str = "prj"
+    memory_scope: str = "prj"
     deployment_id: str = "end"
     num_logprobs: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)

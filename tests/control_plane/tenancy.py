@@ -15,9 +15,7 @@ from django.db import connection
 ORGANIZATION = "tenants_organization"
 
 # Tables that point at a tenant's row and yet are nobody's: with the reason.
-NOT_OF_A_TENANT = {
-    "tenants_user": "a person may belong to many organizations; `made_by` only says where the account came from",
-}
+NOT_OF_A_TENANT: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

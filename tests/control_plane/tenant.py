@@ -12,7 +12,8 @@ from control_plane.endpoints.models import CatalogueModel, Endpoint
 from control_plane.endpoints.services import create_endpoint
 from control_plane.tenants.models import ApiKey, Organization, Project, ServiceKey, User
 from control_plane.tenants.principal import Principal, principal_of_user
-from control_plane.tenants.services import create_api_key, create_organization, create_project, create_service_key
+from control_plane.tenants.service_accounts import create_service_key
+from control_plane.tenants.services import create_api_key, create_organization, create_project
 
 MODEL = "tiny-llama"
 
@@ -95,5 +96,7 @@ def make_tenant(name: str) -> Tenant:
 
 
 def api_with_role(tenant: Tenant, role: str, scopes: list[str] | None = None) -> Api:
-    _, text = create_service_key(tenant.organization, name=role, role=role, scopes=scopes, principal=tenant.principal)
+    _, text = create_service_key(
+        tenant.organization, name=role, role=role, scopes=scopes or (), principal=tenant.principal
+    )
     return Api(text)

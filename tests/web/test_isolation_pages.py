@@ -28,6 +28,7 @@ IDS: dict[str, Callable[[Tenant], str]] = {
     "key": lambda t: t.key.id,
     "version": lambda t: t.version.id,
     "delivery": lambda t: t.delivery.id,
+    "invitation": lambda t: t.invitation.id,
 }
 ORDINARY = {
     "name": "taken over",

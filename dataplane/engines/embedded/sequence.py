@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dataplane.engines.base import FinishReason, GenerationChunk, GenerationRequest, SpeculationStats, TokenLogprob
-from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming
+from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming, memory_scope
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +45,10 @@ class Sequence:
     @property
     def project_id(self) -> str:
         return self.request.project_id
+
+    @property
+    def memory_scope(self) -> str:
+        return memory_scope(self.request.project_id, self.request.end_user_id)
 
     @property
     def deployment_id(self) -> str:

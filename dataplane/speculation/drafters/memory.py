@@ -87,7 +87,7 @@ class _Request:
     """The request at hand: a table of its own, and how much of the sequence the tables have seen."""
 
     table: ContextTable
-    project_id: str
+    scope: str
     remember: bool
     window: tuple[int, ...] = ()
     num_seen: int = 0
@@ -120,7 +120,7 @@ class TenantMemory:
     def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
         """The likeliest continuation of the sequence (and of `drafted` after it), at most `lookahead` tokens."""
         request = self._catch_up(sequence)
-        shared = self._projects.get(sequence.project_id)
+        shared = self._projects.get(sequence.memory_scope)
         window = (request.window + tuple(drafted))[-LONGEST:]
         tokens: list[int] = []
         sources: list[Source] = []
@@ -161,22 +161,24 @@ class TenantMemory:
             self._seeds[project_id] = table
 
     def purge(self, project_id: str) -> None:
-        """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""
-        self._projects.pop(project_id, None)
+        """Forget the project and its end users. Requests that run keep what they know of themselves, and leave nothing
+        behind."""
+        for scope in [scope for scope in self._projects if _is_of(scope, project_id)]:
+            del self._projects[scope]
         self._seeds.pop(project_id, None)
         for request in self._requests.values():
-            if request.project_id == project_id:
+            if _is_of(request.scope, project_id):
                 request.remember = False
 
     def _catch_up(self, sequence: SequenceView) -> _Request:
         request = self._requests.get(sequence.slot)
         if request is None:
             table = ContextTable(self.request_bytes)
-            request = _Request(table, sequence.project_id, sequence.speculation.remember)
+            request = _Request(table, sequence.memory_scope, sequence.speculation.remember)
             self._requests[sequence.slot] = request
         if request.num_seen < len(sequence.tokens):
             keeps = request.remember and len(sequence.tokens) > sequence.num_prompt_tokens
-            shared = self._project(sequence.project_id) if keeps else None
+            shared = self._project(sequence.memory_scope) if keeps else None
             window = request.window
             for position in range(request.num_seen, len(sequence.tokens)):
                 token = sequence.tokens[position]
@@ -199,6 +201,10 @@ class TenantMemory:
             table = ContextTable(self.project_bytes)
         self._projects[project_id] = table
         return table
+
+
+def _is_of(scope: str, project_id: str) -> bool:
+    return scope.partition("/")[0] == project_id
 
 
 def _likeliest(

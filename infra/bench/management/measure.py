@@ -107,7 +107,7 @@ def _tenant(name: str, organization_id: str) -> Caller:
 
     from control_plane.tenants.models import Membership, Organization, User
     from control_plane.tenants.principal import principal_of_user
-    from control_plane.tenants.services import create_service_key
+    from control_plane.tenants.service_accounts import create_service_key
 
     organization = Organization.objects.get(id=organization_id)
     owner = Membership.objects.filter(organization=organization, role="owner").values("user")[:1]

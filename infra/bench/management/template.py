@@ -47,7 +47,8 @@ def make_organization(model: Any) -> Template:
     from control_plane.common.ids import decode
     from control_plane.tenants.models import Membership, User
     from control_plane.tenants.principal import principal_of_user
-    from control_plane.tenants.services import create_organization, create_project, create_service_key
+    from control_plane.tenants.service_accounts import create_service_key
+    from control_plane.tenants.services import create_organization, create_project
 
     owner = User.objects.create_user(f"owner-{uuid4().hex}@example.com")
     organization = create_organization("Bench", owner=owner)
@@ -105,6 +106,7 @@ def _version(speculator: Any) -> Any:
         sample_count=64,
         window_start=None,
         window_end=None,
+        lineage={},
         consent={"capture": True},
         evaluation=arms,
         gate={"outcome": "accepted"},

@@ -58,6 +58,27 @@ inline void score_block(const KeyBlock& keys, int dim, const int32_t* queries, f
     _tile_stored(1, scores + 16 * TILE_QUERIES, TILE_BYTES);
 }
 
+// Scores of one query to weights exp(s - most), of the keys up to `last`; returns their sums, each lane's own.
+inline Floats soften_query(TileAttentionBuffers& buffers, int query, int longest, int last, Floats most,
+                           Floats factor) {
+    const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    Floats sums = {};
+    for (int first = 0; first < longest; first += TILE_KEYS) {
+        const float* scores = buffers.scores.data() + int64_t(first) * TILE_QUERIES + query;
+        int32_t* weights = buffers.weights.data() + int64_t(first) / TILE_KEYS * TILE_PAIRS * TILE_QUERIES;
+        for (int half = 0; half < 2; ++half) {
+            const Ints keys = lanes + (first + 16 * half);
+            const Floats one =
+                (Floats)_mm512_i32gather_ps((__m512i)(lanes * TILE_QUERIES), scores + 16 * half * TILE_QUERIES, 4);
+            const Floats weight = choose(keys <= last - Ints{}, rounded(exponential((one - most) * factor)), Floats{});
+            sums += weight;
+            const __m256i narrowed = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)weight, 16));
+            _mm256_storeu_si256((__m256i*)(weights + query * TILE_PAIRS + 8 * half), narrowed);
+        }
+    }
+    return sums;
+}
+
 // Outputs of up to four times 16 dimensions from `first` on.
 inline void mix_values(const uint16_t* values, const HeadShape& shape, int first, int longest, const int32_t* weights,
                        TileAttentionBuffers& buffers) {
@@ -133,34 +154,16 @@ inline void attend_in_tiles(const Segment& segment, const HeadShape& shape, cons
         }
     }
     const Floats factor = all(1.0f / __builtin_sqrtf(float(dim)));
-    Floats sums = {};
-    for (int first = 0; first < longest; first += TILE_KEYS) {
-        const float* scores = buffers.scores.data() + int64_t(first) * TILE_QUERIES;
-        alignas(64) int32_t pairs[TILE_PAIRS * TILE_QUERIES];
-        const auto weight = [&](int key) {
-            const Floats one = rounded(exponential((load(scores + key * TILE_QUERIES) - most) * factor));
-            if (first + key <= segment.position) return one;
-            return choose((first + key - Ints{}) <= last, one, Floats{});
-        };
-        for (int pair = 0; pair < TILE_PAIRS; ++pair) {
-            const Floats low = weight(2 * pair), high = weight(2 * pair + 1);
-            sums += low;
-            sums += high;
-            const Ints both = (((Ints)low >> 16) & 0xffff) | (Ints)high;
-            memcpy(pairs + pair * TILE_QUERIES, &both, sizeof both);
-        }
-        int32_t* weights = buffers.weights.data() + int64_t(first) / TILE_KEYS * TILE_PAIRS * TILE_QUERIES;
-        for (int query = 0; query < TILE_QUERIES; ++query)
-            for (int pair = 0; pair < TILE_PAIRS; ++pair)
-                weights[query * TILE_PAIRS + pair] = pairs[pair * TILE_QUERIES + query];
-    }
+    float totals[TILE_QUERIES];
+    for (int query = 0; query < count; ++query)
+        totals[query] = sum(soften_query(buffers, query, longest, last[query], all(most[query]), factor));
     for (int first = 0; first < dim; first += 64)
         mix_values(keys + to_values, shape, first, longest, buffers.weights.data(), buffers);
     _tile_release();
     for (int query = 0; query < count; ++query) {
         Activation* output = outputs + (segment.first_row + query / group) * stride + query % group * dim;
         const float* values = buffers.outputs.data() + int64_t(query) * dim;
-        const float scale = 1.0f / sums[query];
+        const float scale = 1.0f / totals[query];
         for (int i = 0; i < dim; ++i) output[i] = activation(values[i] * scale);
     }
 }

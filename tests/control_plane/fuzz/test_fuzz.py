@@ -77,7 +77,7 @@ def test_every_answer_is_documented_and_none_is_a_failure_of_ours(
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "kernels")]),
             "SLIPSTREAM_FUZZ_OURS": json.dumps(_ids(ours)),
             "SLIPSTREAM_FUZZ_THEIRS": json.dumps(_ids(theirs)),
-            "SLIPSTREAM_FUZZ_KEEP": json.dumps([ours.service_key.id, member.id]),
+            "SLIPSTREAM_FUZZ_KEEP": json.dumps([ours.service_key.id, ours.service_key.account_id, member.id]),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

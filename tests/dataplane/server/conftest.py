@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +34,9 @@ from dataplane.traffic.spool import UsageSpool
 from tests.dataplane.server.fakes import ByteCodec, ScriptedEngine
 
 PEPPER = Pepper("pepper", "1")
-KEYS = {name: f"sls_test_{name:0>12}_{name:x>38}" for name in ("alice", "bob", "expired", "limited")}
+NAMES = ("alice", "bob", "expired", "limited", "reading", "narrow", "fenced")
+KEYS = {name: f"sls_test_{name:0>12}_{name:x>38}" for name in NAMES}
+_PROJECTS = {"expired": "prj_bob", "reading": "prj_bob", "narrow": "prj_bob", "fenced": "prj_alice"}
 
 
 def snapshot() -> Snapshot:
@@ -46,10 +49,13 @@ def snapshot() -> Snapshot:
     keys = [
         KeyDigest(
             key_id=f"key_{name}",
-            project_id="prj_bob" if name == "expired" else f"prj_{name}",
+            project_id=_PROJECTS.get(name, f"prj_{name}"),
             digest=PEPPER.digest(key),
             pepper_id="1",
             expires_at="2020-01-01T00:00:00Z" if name == "expired" else None,
+            scopes=("inference:read",) if name == "reading" else ("inference:read", "inference:write"),
+            endpoints=("second",) if name == "narrow" else (),
+            allowed_ips=("192.0.2.0/24", "2001:db8::/32") if name == "fenced" else (),
         )
         for name, key in KEYS.items()
     ]
@@ -57,6 +63,7 @@ def snapshot() -> Snapshot:
     endpoints = [
         endpoint,
         replace(endpoint, endpoint_id="ep_bob", project_id="prj_bob", name="other", speculation_mode="static"),
+        replace(endpoint, endpoint_id="ep_second", project_id="prj_bob", name="second"),
         replace(endpoint, endpoint_id="ep_limited", project_id="prj_limited"),
         replace(endpoint, endpoint_id="ep_off", name="disabled", enabled=False),
     ]
@@ -81,6 +88,12 @@ class Node:
         body = {"model": "assistant", "messages": [{"role": "user", "content": content}], **fields}
         return self.post("/v1/chat/completions", body, key)
 
+    def stream(self, content: str, **fields: object) -> AbstractContextManager[httpx.Response]:
+        """A streamed chat of Alice's, while it comes."""
+        body = {"model": "assistant", "messages": [{"role": "user", "content": content}], "stream": True, **fields}
+        headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+        return httpx.stream("POST", f"{self.url}/v1/chat/completions", json=body, headers=headers)
+
     def usage(self, num_events: int) -> list[UsageEvent]:
         """All usage events so far; waits until there are `num_events`."""
         self.in_loop(self.serving._settled(5.0))
@@ -99,7 +112,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
     ledger = Ledger(spool, segments, SpeculationWindows(), limiter, Metrics())
     limits = ServerLimits(max_context=4096, request_timeout_seconds=20.0)
     serving = Serving(engine, ByteCodec(), snapshots, PEPPER, limiter, ledger, limits)
-    server = uvicorn.Server(uvicorn.Config(create_app(serving), port=0, log_config=None, lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(serving), port=0, log_config=None, lifespan="off", proxy_headers=False)
+    )
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -51,13 +51,17 @@ class ScriptedEngine:
     aborted: list[str] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     waiting: int = 0
+    version: str | None = "spv_1"
+    pause_seconds: float = 0.001  # between three tokens and the next three
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationChunk]:
         self.requests.append(request)
         prompt = bytes(request.prompt_tokens).decode(errors="replace")
         script = re.search(r"say <(.*?)>", prompt, re.DOTALL)
         tokens = [*(script[1].encode() if script else b"hello"), EOS]
-        stats = SpeculationStats(request.speculation.mode, 2, 6, 4, decode_seconds=0.1, speculator_version_id="spv_1")
+        stats = SpeculationStats(
+            request.speculation.mode, 2, 6, 4, decode_seconds=0.1, speculator_version_id=self.version
+        )
         if "fail" in prompt:
             yield GenerationChunk(tuple(tokens[:2]))
             yield GenerationChunk((), finish_reason="error", error="scripted", stats=stats)
@@ -68,7 +72,7 @@ class ScriptedEngine:
             part = tuple(tokens[start : min(start + 3, request.max_tokens)])
             logprobs = tuple(TokenLogprob(token, -0.5, ((token, -0.5),)) for token in part)
             yield GenerationChunk(part, logprobs if request.num_logprobs is not None else (), num_cached_tokens=1)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(self.pause_seconds)
             if request.request_id in self.aborted:
                 yield GenerationChunk((), finish_reason="cancelled", stats=stats)
                 return

@@ -55,6 +55,53 @@ def test_another_projects_endpoint_is_the_same_404_as_an_absent_one(node: Node) 
     assert [model["id"] for model in listed["data"]] == ["assistant"]
 
 
+def _models(node: Node, key: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"{node.url}/v1/models", headers={"Authorization": f"Bearer {KEYS[key]}", **headers})
+
+
+def test_a_key_that_may_only_read_lists_models_and_generates_nothing(node: Node) -> None:
+    assert _models(node, "reading").status_code == 200
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        refused = node.post(path, {"model": "other"}, "reading")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_permissions")
+    assert node.engine.requests == []
+
+
+def test_a_key_for_one_endpoint_knows_no_other(node: Node) -> None:
+    assert [model["id"] for model in _models(node, "narrow").json()["data"]] == ["second"]
+    assert node.chat("say <x>", "narrow", model="second").status_code == 200
+    errors = [node.chat("say <x>", "narrow", model=model).json()["error"] for model in ("other", "absent")]
+    assert errors[0]["message"].replace("other", "absent") == errors[1]["message"]
+    read = httpx.get(f"{node.url}/v1/models/other", headers={"Authorization": f"Bearer {KEYS['narrow']}"})
+    assert read.status_code == 404
+
+
+def test_a_key_with_an_allow_list_is_the_same_401_from_elsewhere(node: Node) -> None:
+    refused, unknown = _models(node, "fenced"), _models(node, "expired")
+    assert (refused.status_code, refused.json()) == (401, unknown.json())
+    assert _models(node, "fenced", **{"X-Forwarded-For": "192.0.2.7"}).status_code == 401, (
+        "a client writes what it likes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "status"),
+    [
+        ("192.0.2.7", 200),
+        ("192.0.2.7, 198.51.100.1", 401),  # the last hop is the one that our proxy saw
+        ("198.51.100.1, 192.0.2.7", 200),
+        ("::ffff:192.0.2.7", 200),
+        ("2001:db8::1", 200),
+        ("nonsense", 401),
+        (None, 401),  # around the proxy
+    ],
+)
+def test_behind_a_proxy_the_address_is_what_the_proxy_saw(node: Node, forwarded: str | None, status: int) -> None:
+    node.serving.limits = replace(node.serving.limits, trusted_proxies=1)
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    assert _models(node, "fenced", **headers).status_code == status
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -169,3 +169,23 @@ def test_drafted_tokens_are_continued() -> None:
     serve(memory, "prj_a", CANARY)
     sequence = FakeSequence([1, 2, 3], slot=5, project_id="prj_a", speculation=REMEMBER)
     assert memory.propose(sequence, 2, CANARY[:3]).tokens == tuple(CANARY[3:5])
+
+
+def test_end_users_with_memories_of_their_own_share_nothing_and_are_purged_with_their_project() -> None:
+    memory = TenantMemory()
+
+    def serve_for(person: str, answer: list[int]) -> list[int]:
+        """What the memory proposes to the person first, before the answer is learned."""
+        sequence = FakeSequence([1, 2, 3], project_id="prj_a", end_user_id=person, speculation=REMEMBER)
+        first = list(memory.propose(sequence, 8).tokens)
+        sequence.tokens += answer
+        memory.release(sequence)
+        return first
+
+    assert serve_for("eu_1", CANARY) == []
+    assert serve_for("eu_2", CANARY[:3]) == [] and recalled(memory, "prj_a", []) == []
+    assert serve_for("eu_1", []) == CANARY[:8]
+    serve(memory, "prj_ab", CANARY)
+    memory.purge("prj_a")
+    assert serve_for("eu_1", []) == [] and serve_for("eu_2", []) == []
+    assert recalled(memory, "prj_ab", [], 2) == CANARY[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,26 @@ def test_anchors_are_where_answers_are_drafted_and_their_targets_exist() -> None
     assert batch.valid[0].sum(0).tolist() == [6, 5, 4]
     assert batch.valid[1].sum().item() == 0  # one answer token: nothing can be drafted after it
     assert batch.valid[2].sum(0).tolist() == [7, 6, 5]
+
+
+def test_nothing_is_drafted_from_over_or_into_what_was_masked() -> None:
+    """Tokens 6 and 7 of 12 are masked: an anchor t counts at step j only if tokens t .. t + 2 + j are all real."""
+    masked = replace(example(12, 1, 0), masked=((6, 8),))
+    plain, batch = collate([example(12, 1, 0)], num_steps=3), collate([masked], num_steps=3)
+    for anchor in range(batch.anchors.shape[1]):
+        for step in range(3):
+            is_clean = not {6, 7} & set(range(anchor, anchor + 3 + step))
+            assert bool(batch.valid[0, anchor, step]) == (bool(plain.valid[0, anchor, step]) and is_clean)
+    assert batch.valid.any() and plain.valid.sum() > batch.valid.sum()
+
+
+def test_an_answer_that_is_all_masked_trains_nothing_and_breaks_nothing() -> None:
+    hot = tiny_checkpoint().hot_tokens
+    batch = collate([replace(example(9, 2, 0), masked=((0, 9),))], num_steps=3)
+    assert not batch.valid.any()
+    parameters = {name: value.double() for name, value in initial_parameters(CONFIG, TARGET, hot, 0).items()}
+    loss = unrolled_loss(parameters, CONFIG, TARGET, EMBEDDINGS[hot], batch)
+    assert float(loss) == 0.0
 
 
 def test_padding_beside_a_sequence_changes_nothing() -> None:

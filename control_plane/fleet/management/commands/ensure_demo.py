@@ -23,7 +23,8 @@ from control_plane.endpoints.services import create_endpoint
 from control_plane.tenants.accounts import mark_verified
 from control_plane.tenants.models import ApiKey, Membership, Organization, Project, ServiceKey, User
 from control_plane.tenants.principal import principal_of_user
-from control_plane.tenants.services import create_api_key, create_organization, create_project, create_service_key
+from control_plane.tenants.service_accounts import create_service_key
+from control_plane.tenants.services import create_api_key, create_organization, create_project
 
 EMAIL = "demo@slipstream.example"
 NAME = "Demo"

@@ -32,6 +32,7 @@ def create_key(
     project: Project = None,
     environment: Annotated[str, typer.Option(help="live or test.")] = "live",
     endpoint: Annotated[list[str] | None, typer.Option(help="Only this endpoint; may be repeated.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="inference:read, inference:write; default: both.")] = None,
     allowed_ip: Ips = None,
     expires_at: Expires = None,
     save: Annotated[bool, typer.Option("--save", help="Remember it for `slipstream chat`.")] = False,
@@ -41,7 +42,8 @@ def create_key(
         "project_id": session.project(project),
         "name": name,
         "environment": environment,
-        "endpoints": [session.endpoint(name, project) for name in endpoint] if endpoint else None,
+        "scopes": scope or None,
+        "endpoints": [_name(session, given, project) for given in endpoint] if endpoint else None,
         "allowed_ips": allowed_ip or None,
         "expires_at": expires_at,
     }
@@ -72,6 +74,11 @@ def revoke_key(session: Session, key: str, yes: Yes = False) -> None:
     """Stop a key at once."""
     session.confirm(f"Revoke {key}? Whoever uses it is refused within seconds.", yes=yes)
     session.show(session.call("DELETE", f"/api-keys/{key}"), f"Revoked {key}.")
+
+
+def _name(session: Session, given: str, project: str | None) -> str:
+    """The name of an endpoint, which is what a key is for. Fails if there is no such endpoint."""
+    return str(session.get(f"/endpoints/{session.endpoint(given, project)}")["name"])
 
 
 def show_once(session: Session, made: Object) -> None:

@@ -69,6 +69,12 @@ def resend_invitation(session: Session, invitation: str, organization: Organizat
     session.show(session.post(f"{path}/resend"))
 
 
+@invitations.command("accept")
+def accept_invitation(session: Session, link: str) -> None:
+    """Join an organization with the link (or its last part) from the mail."""
+    session.show(session.post("/invitations/accept", {"token": link.rstrip("/").rpartition("/")[2]}))
+
+
 @invitations.command("revoke")
 def revoke_invitation(session: Session, invitation: str, organization: Organization = None) -> None:
     """Withdraw an invitation."""

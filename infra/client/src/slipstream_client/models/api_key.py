@@ -25,6 +25,9 @@ class ApiKey:
         revoked_at (datetime.datetime | None):
         project_id (str):
         environment (str):
+        scopes (list[str]):
+        endpoints (list[str]):
+        allowed_ips (list[str]):
     """
 
     id: str
@@ -38,6 +41,9 @@ class ApiKey:
     revoked_at: datetime.datetime | None
     project_id: str
     environment: str
+    scopes: list[str]
+    endpoints: list[str]
+    allowed_ips: list[str]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +77,12 @@ class ApiKey:
 
         environment = self.environment
 
+        scopes = self.scopes
+
+        endpoints = self.endpoints
+
+        allowed_ips = self.allowed_ips
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -86,6 +98,9 @@ class ApiKey:
                 "revoked_at": revoked_at,
                 "project_id": project_id,
                 "environment": environment,
+                "scopes": scopes,
+                "endpoints": endpoints,
+                "allowed_ips": allowed_ips,
             }
         )
 
@@ -142,6 +157,12 @@ class ApiKey:
 
         environment = d.pop("environment")
 
+        scopes = cast(list[str], d.pop("scopes"))
+
+        endpoints = cast(list[str], d.pop("endpoints"))
+
+        allowed_ips = cast(list[str], d.pop("allowed_ips"))
+
         api_key = cls(
             id=id,
             organization_id=organization_id,
@@ -154,6 +175,9 @@ class ApiKey:
             revoked_at=revoked_at,
             project_id=project_id,
             environment=environment,
+            scopes=scopes,
+            endpoints=endpoints,
+            allowed_ips=allowed_ips,
         )
 
         api_key.additional_properties = d

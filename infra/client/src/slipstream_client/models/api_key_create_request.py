@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.api_key_create_scopes_enum import ApiKeyCreateScopesEnum
 from ..models.environment_enum import EnvironmentEnum
 from ..types import UNSET, Unset
 
@@ -21,12 +22,18 @@ class ApiKeyCreateRequest:
         name (str):
         environment (EnvironmentEnum | Unset): * `live` - live
             * `test` - test Default: EnvironmentEnum.LIVE.
+        scopes (list[ApiKeyCreateScopesEnum] | Unset): `inference:read` lists models, `inference:write` generates.
+        endpoints (list[str] | Unset): Names of the endpoints that the key may call; empty: all of the project's.
+        allowed_ips (list[str] | Unset): Addresses and networks (CIDR) that the key may be used from; empty: everywhere.
         expires_at (datetime.datetime | None | Unset):
     """
 
     project_id: str
     name: str
     environment: EnvironmentEnum | Unset = EnvironmentEnum.LIVE
+    scopes: list[ApiKeyCreateScopesEnum] | Unset = UNSET
+    endpoints: list[str] | Unset = UNSET
+    allowed_ips: list[str] | Unset = UNSET
     expires_at: datetime.datetime | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,6 +44,21 @@ class ApiKeyCreateRequest:
         environment: str | Unset = UNSET
         if not isinstance(self.environment, Unset):
             environment = self.environment.value
+
+        scopes: list[str] | Unset = UNSET
+        if not isinstance(self.scopes, Unset):
+            scopes = []
+            for scopes_item_data in self.scopes:
+                scopes_item = scopes_item_data.value
+                scopes.append(scopes_item)
+
+        endpoints: list[str] | Unset = UNSET
+        if not isinstance(self.endpoints, Unset):
+            endpoints = self.endpoints
+
+        allowed_ips: list[str] | Unset = UNSET
+        if not isinstance(self.allowed_ips, Unset):
+            allowed_ips = self.allowed_ips
 
         expires_at: None | str | Unset
         if isinstance(self.expires_at, Unset):
@@ -56,6 +78,12 @@ class ApiKeyCreateRequest:
         )
         if environment is not UNSET:
             field_dict["environment"] = environment
+        if scopes is not UNSET:
+            field_dict["scopes"] = scopes
+        if endpoints is not UNSET:
+            field_dict["endpoints"] = endpoints
+        if allowed_ips is not UNSET:
+            field_dict["allowed_ips"] = allowed_ips
         if expires_at is not UNSET:
             field_dict["expires_at"] = expires_at
 
@@ -74,6 +102,19 @@ class ApiKeyCreateRequest:
             environment = UNSET
         else:
             environment = EnvironmentEnum(_environment)
+
+        _scopes = d.pop("scopes", UNSET)
+        scopes: list[ApiKeyCreateScopesEnum] | Unset = UNSET
+        if _scopes is not UNSET:
+            scopes = []
+            for scopes_item_data in _scopes:
+                scopes_item = ApiKeyCreateScopesEnum(scopes_item_data)
+
+                scopes.append(scopes_item)
+
+        endpoints = cast(list[str], d.pop("endpoints", UNSET))
+
+        allowed_ips = cast(list[str], d.pop("allowed_ips", UNSET))
 
         def _parse_expires_at(data: object) -> datetime.datetime | None | Unset:
             if data is None:
@@ -96,6 +137,9 @@ class ApiKeyCreateRequest:
             project_id=project_id,
             name=name,
             environment=environment,
+            scopes=scopes,
+            endpoints=endpoints,
+            allowed_ips=allowed_ips,
             expires_at=expires_at,
         )
 

@@ -25,6 +25,9 @@ class NewApiKey:
         revoked_at (datetime.datetime | None):
         project_id (str):
         environment (str):
+        scopes (list[str]):
+        endpoints (list[str]):
+        allowed_ips (list[str]):
         key (None | str): The key itself, shown this once; null in a replay.
     """
 
@@ -39,6 +42,9 @@ class NewApiKey:
     revoked_at: datetime.datetime | None
     project_id: str
     environment: str
+    scopes: list[str]
+    endpoints: list[str]
+    allowed_ips: list[str]
     key: None | str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -73,6 +79,12 @@ class NewApiKey:
 
         environment = self.environment
 
+        scopes = self.scopes
+
+        endpoints = self.endpoints
+
+        allowed_ips = self.allowed_ips
+
         key: None | str
         key = self.key
 
@@ -91,6 +103,9 @@ class NewApiKey:
                 "revoked_at": revoked_at,
                 "project_id": project_id,
                 "environment": environment,
+                "scopes": scopes,
+                "endpoints": endpoints,
+                "allowed_ips": allowed_ips,
                 "key": key,
             }
         )
@@ -148,6 +163,12 @@ class NewApiKey:
 
         environment = d.pop("environment")
 
+        scopes = cast(list[str], d.pop("scopes"))
+
+        endpoints = cast(list[str], d.pop("endpoints"))
+
+        allowed_ips = cast(list[str], d.pop("allowed_ips"))
+
         def _parse_key(data: object) -> None | str:
             if data is None:
                 return data
@@ -167,6 +188,9 @@ class NewApiKey:
             revoked_at=revoked_at,
             project_id=project_id,
             environment=environment,
+            scopes=scopes,
+            endpoints=endpoints,
+            allowed_ips=allowed_ips,
             key=key,
         )
 

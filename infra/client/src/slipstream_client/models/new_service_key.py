@@ -25,12 +25,14 @@ class NewServiceKey:
         created_by (str):
         expires_at (datetime.datetime | None):
         revoked_at (datetime.datetime | None):
+        service_account_id (str):
         role (RoleEnum): * `owner` - owner
             * `admin` - admin
             * `developer` - developer
             * `billing` - billing
             * `viewer` - viewer
         scopes (list[str]):
+        allowed_ips (list[str]):
         last_used_at (datetime.datetime | None):
         key (None | str): The key itself, shown this once; null in a replay.
     """
@@ -44,8 +46,10 @@ class NewServiceKey:
     created_by: str
     expires_at: datetime.datetime | None
     revoked_at: datetime.datetime | None
+    service_account_id: str
     role: RoleEnum
     scopes: list[str]
+    allowed_ips: list[str]
     last_used_at: datetime.datetime | None
     key: None | str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -77,9 +81,13 @@ class NewServiceKey:
         else:
             revoked_at = self.revoked_at
 
+        service_account_id = self.service_account_id
+
         role = self.role.value
 
         scopes = self.scopes
+
+        allowed_ips = self.allowed_ips
 
         last_used_at: None | str
         if isinstance(self.last_used_at, datetime.datetime):
@@ -103,8 +111,10 @@ class NewServiceKey:
                 "created_by": created_by,
                 "expires_at": expires_at,
                 "revoked_at": revoked_at,
+                "service_account_id": service_account_id,
                 "role": role,
                 "scopes": scopes,
+                "allowed_ips": allowed_ips,
                 "last_used_at": last_used_at,
                 "key": key,
             }
@@ -159,9 +169,13 @@ class NewServiceKey:
 
         revoked_at = _parse_revoked_at(d.pop("revoked_at"))
 
+        service_account_id = d.pop("service_account_id")
+
         role = RoleEnum(d.pop("role"))
 
         scopes = cast(list[str], d.pop("scopes"))
+
+        allowed_ips = cast(list[str], d.pop("allowed_ips"))
 
         def _parse_last_used_at(data: object) -> datetime.datetime | None:
             if data is None:
@@ -195,8 +209,10 @@ class NewServiceKey:
             created_by=created_by,
             expires_at=expires_at,
             revoked_at=revoked_at,
+            service_account_id=service_account_id,
             role=role,
             scopes=scopes,
+            allowed_ips=allowed_ips,
             last_used_at=last_used_at,
             key=key,
         )

@@ -25,12 +25,14 @@ class ServiceKey:
         created_by (str):
         expires_at (datetime.datetime | None):
         revoked_at (datetime.datetime | None):
+        service_account_id (str):
         role (RoleEnum): * `owner` - owner
             * `admin` - admin
             * `developer` - developer
             * `billing` - billing
             * `viewer` - viewer
         scopes (list[str]):
+        allowed_ips (list[str]):
         last_used_at (datetime.datetime | None):
     """
 
@@ -43,8 +45,10 @@ class ServiceKey:
     created_by: str
     expires_at: datetime.datetime | None
     revoked_at: datetime.datetime | None
+    service_account_id: str
     role: RoleEnum
     scopes: list[str]
+    allowed_ips: list[str]
     last_used_at: datetime.datetime | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -75,9 +79,13 @@ class ServiceKey:
         else:
             revoked_at = self.revoked_at
 
+        service_account_id = self.service_account_id
+
         role = self.role.value
 
         scopes = self.scopes
+
+        allowed_ips = self.allowed_ips
 
         last_used_at: None | str
         if isinstance(self.last_used_at, datetime.datetime):
@@ -98,8 +106,10 @@ class ServiceKey:
                 "created_by": created_by,
                 "expires_at": expires_at,
                 "revoked_at": revoked_at,
+                "service_account_id": service_account_id,
                 "role": role,
                 "scopes": scopes,
+                "allowed_ips": allowed_ips,
                 "last_used_at": last_used_at,
             }
         )
@@ -153,9 +163,13 @@ class ServiceKey:
 
         revoked_at = _parse_revoked_at(d.pop("revoked_at"))
 
+        service_account_id = d.pop("service_account_id")
+
         role = RoleEnum(d.pop("role"))
 
         scopes = cast(list[str], d.pop("scopes"))
+
+        allowed_ips = cast(list[str], d.pop("allowed_ips"))
 
         def _parse_last_used_at(data: object) -> datetime.datetime | None:
             if data is None:
@@ -182,8 +196,10 @@ class ServiceKey:
             created_by=created_by,
             expires_at=expires_at,
             revoked_at=revoked_at,
+            service_account_id=service_account_id,
             role=role,
             scopes=scopes,
+            allowed_ips=allowed_ips,
             last_used_at=last_used_at,
         )
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from ..models.api_key import ApiKey
 from ..models.api_key_create_request import ApiKeyCreateRequest
 from ..models.api_key_page import ApiKeyPage
-from ..models.api_key_rotate_request import ApiKeyRotateRequest
+from ..models.key_rotate_request import KeyRotateRequest
 from ..models.new_api_key import NewApiKey
 from ..transport import Transport
 from ..types import UNSET, Unset
@@ -154,7 +154,7 @@ class ApiKeysOperations(Transport):
         self,
         key_id: str,
         *,
-        body: ApiKeyRotateRequest | Unset = UNSET,
+        body: KeyRotateRequest | Unset = UNSET,
         validate_only: bool | Unset = False,
         idempotency_key: str | Unset = UNSET,
     ) -> NewApiKey:

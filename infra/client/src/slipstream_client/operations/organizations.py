@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from ..models.invitation import Invitation
+from ..models.invitation_create_request import InvitationCreateRequest
+from ..models.invitation_page import InvitationPage
 from ..models.member import Member
-from ..models.member_create_request import MemberCreateRequest
 from ..models.member_page import MemberPage
 from ..models.name_body_request import NameBodyRequest
 from ..models.organization import Organization
@@ -157,6 +159,183 @@ class OrganizationsOperations(Transport):
 
         return response_200
 
+    def list_invitations(
+        self,
+        organization_id: str,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> InvitationPage:
+        """List invitations"""
+
+        params: dict[str, Any] = {}
+
+        params["after"] = after
+
+        params["limit"] = limit
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "GET",
+            "/api/v1/organizations/{organization_id}/invitations".format(
+                organization_id=quote(str(organization_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = InvitationPage.from_dict(response.json())
+
+        return response_200
+
+    def iterate_invitations(
+        self,
+        organization_id: str,
+        *,
+        after: str | Unset = UNSET,
+        limit: int | Unset = 20,
+    ) -> Iterator[Invitation]:
+        """Every item of `list_invitations`; `limit` is the size of the pages in which they are read."""
+        while True:
+            found = self.list_invitations(
+                organization_id=organization_id,
+                after=after,
+                limit=limit,
+            )
+            yield from found.data
+            if found.next_cursor is None:
+                return
+            after = found.next_cursor
+
+    def create_invitation(
+        self,
+        organization_id: str,
+        *,
+        body: InvitationCreateRequest,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> Invitation:
+        """Ask somebody to join, by a mail with a link that holds for seven days and for one person. Nobody gives more
+        than they have."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+        _kwargs["json"] = body.to_dict()
+
+        response = self.send(
+            "POST",
+            "/api/v1/organizations/{organization_id}/invitations".format(
+                organization_id=quote(str(organization_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        if response.status_code == 200:
+            response_200 = Invitation.from_dict(response.json())
+
+            return response_200
+
+        response_201 = Invitation.from_dict(response.json())
+
+        return response_201
+
+    def read_invitation(
+        self,
+        organization_id: str,
+        invitation_id: str,
+    ) -> Invitation:
+        """Read invitation"""
+
+        _kwargs: dict[str, Any] = {}
+        response = self.send(
+            "GET",
+            "/api/v1/organizations/{organization_id}/invitations/{invitation_id}".format(
+                organization_id=quote(str(organization_id), safe=""),
+                invitation_id=quote(str(invitation_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = Invitation.from_dict(response.json())
+
+        return response_200
+
+    def revoke_invitation(
+        self,
+        organization_id: str,
+        invitation_id: str,
+        *,
+        validate_only: bool | Unset = False,
+    ) -> Invitation:
+        """Revoke invitation"""
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "DELETE",
+            "/api/v1/organizations/{organization_id}/invitations/{invitation_id}".format(
+                organization_id=quote(str(organization_id), safe=""),
+                invitation_id=quote(str(invitation_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = Invitation.from_dict(response.json())
+
+        return response_200
+
+    def resend_invitation(
+        self,
+        organization_id: str,
+        invitation_id: str,
+        *,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> Invitation:
+        """Mail it again with a new link; the one before stops working."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+        response = self.send(
+            "POST",
+            "/api/v1/organizations/{organization_id}/invitations/{invitation_id}/resend".format(
+                organization_id=quote(str(organization_id), safe=""),
+                invitation_id=quote(str(invitation_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = Invitation.from_dict(response.json())
+
+        return response_200
+
     def list_members(
         self,
         organization_id: str,
@@ -206,47 +385,6 @@ class OrganizationsOperations(Transport):
             if found.next_cursor is None:
                 return
             after = found.next_cursor
-
-    def add_member(
-        self,
-        organization_id: str,
-        *,
-        body: MemberCreateRequest,
-        validate_only: bool | Unset = False,
-        idempotency_key: str | Unset = UNSET,
-    ) -> Member:
-        """Add member"""
-        headers: dict[str, Any] = {}
-        if not isinstance(idempotency_key, Unset):
-            headers["Idempotency-Key"] = idempotency_key
-
-        params: dict[str, Any] = {}
-
-        params["validate_only"] = validate_only
-
-        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
-
-        _kwargs: dict[str, Any] = {
-            "params": params,
-            "headers": headers,
-        }
-        _kwargs["json"] = body.to_dict()
-
-        response = self.send(
-            "POST",
-            "/api/v1/organizations/{organization_id}/members".format(
-                organization_id=quote(str(organization_id), safe=""),
-            ),
-            **_kwargs,
-        )
-        if response.status_code == 200:
-            response_200 = Member.from_dict(response.json())
-
-            return response_200
-
-        response_201 = Member.from_dict(response.json())
-
-        return response_201
 
     def remove_member(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from ..models.key_rotate_request import KeyRotateRequest
 from ..models.new_service_key import NewServiceKey
 from ..models.service_key import ServiceKey
 from ..models.service_key_create_request import ServiceKeyCreateRequest
@@ -148,3 +149,46 @@ class ServiceKeysOperations(Transport):
         response_200 = ServiceKey.from_dict(response.json())
 
         return response_200
+
+    def rotate_service_key(
+        self,
+        key_id: str,
+        *,
+        body: KeyRotateRequest | Unset = UNSET,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> NewServiceKey:
+        """A successor that may do the same; the old key works on for the overlap."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+
+        if not isinstance(body, Unset):
+            _kwargs["json"] = body.to_dict()
+
+        response = self.send(
+            "POST",
+            "/api/v1/service-keys/{key_id}/rotate".format(
+                key_id=quote(str(key_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        if response.status_code == 200:
+            response_200 = NewServiceKey.from_dict(response.json())
+
+            return response_200
+
+        response_201 = NewServiceKey.from_dict(response.json())
+
+        return response_201

@@ -3,14 +3,15 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class StrategyEnum(StrEnum):
+class TriggerEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
-    CANARY = "canary"
-    IMMEDIATE = "immediate"
+    CHANGE = "change"
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
 
     @classmethod
-    def _missing_(cls, value: object) -> StrategyEnum | None:
+    def _missing_(cls, value: object) -> TriggerEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)

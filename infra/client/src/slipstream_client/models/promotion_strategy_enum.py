@@ -3,15 +3,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class StatementLineKindEnum(StrEnum):
+class PromotionStrategyEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
-    CACHED = "cached"
-    COMPLETION = "completion"
-    PROMPT = "prompt"
+    CANARY = "canary"
+    IMMEDIATE = "immediate"
 
     @classmethod
-    def _missing_(cls, value: object) -> StatementLineKindEnum | None:
+    def _missing_(cls, value: object) -> PromotionStrategyEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)

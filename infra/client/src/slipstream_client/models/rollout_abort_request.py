@@ -7,37 +7,37 @@ from attrs import define as _attrs_define
 
 from ..types import UNSET, Unset
 
-T = TypeVar("T", bound="ApiKeyRotateRequest")
+T = TypeVar("T", bound="RolloutAbortRequest")
 
 
 @_attrs_define
-class ApiKeyRotateRequest:
+class RolloutAbortRequest:
     """A serializer that refuses fields it does not know and, in a body, values of another JSON type.
 
     Attributes:
-        overlap_seconds (int | Unset):  Default: 86400.
+        reason (str | Unset):  Default: 'Aborted on request.'.
     """
 
-    overlap_seconds: int | Unset = 86400
+    reason: str | Unset = "Aborted on request."
 
     def to_dict(self) -> dict[str, Any]:
-        overlap_seconds = self.overlap_seconds
+        reason = self.reason
 
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
-        if overlap_seconds is not UNSET:
-            field_dict["overlap_seconds"] = overlap_seconds
+        if reason is not UNSET:
+            field_dict["reason"] = reason
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        overlap_seconds = d.pop("overlap_seconds", UNSET)
+        reason = d.pop("reason", UNSET)
 
-        api_key_rotate_request = cls(
-            overlap_seconds=overlap_seconds,
+        rollout_abort_request = cls(
+            reason=reason,
         )
 
-        return api_key_rotate_request
+        return rollout_abort_request

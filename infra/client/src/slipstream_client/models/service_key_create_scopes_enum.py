@@ -3,7 +3,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class ScopesEnum(StrEnum):
+class ServiceKeyCreateScopesEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
     API_KEYREAD = "api_key:read"
@@ -35,7 +35,7 @@ class ScopesEnum(StrEnum):
     WEBHOOKWRITE = "webhook:write"
 
     @classmethod
-    def _missing_(cls, value: object) -> ScopesEnum | None:
+    def _missing_(cls, value: object) -> ServiceKeyCreateScopesEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)

@@ -6,13 +6,12 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 
 from ..models.role_enum import RoleEnum
-from ..types import UNSET, Unset
 
-T = TypeVar("T", bound="MemberCreateRequest")
+T = TypeVar("T", bound="InvitationCreateRequest")
 
 
 @_attrs_define
-class MemberCreateRequest:
+class InvitationCreateRequest:
     """A serializer that refuses fields it does not know and, in a body, values of another JSON type.
 
     Attributes:
@@ -22,19 +21,15 @@ class MemberCreateRequest:
             * `developer` - developer
             * `billing` - billing
             * `viewer` - viewer
-        password (str | Unset): First password of somebody who has no account yet.
     """
 
     email: str
     role: RoleEnum
-    password: str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         email = self.email
 
         role = self.role.value
-
-        password = self.password
 
         field_dict: dict[str, Any] = {}
 
@@ -44,8 +39,6 @@ class MemberCreateRequest:
                 "role": role,
             }
         )
-        if password is not UNSET:
-            field_dict["password"] = password
 
         return field_dict
 
@@ -56,12 +49,9 @@ class MemberCreateRequest:
 
         role = RoleEnum(d.pop("role"))
 
-        password = d.pop("password", UNSET)
-
-        member_create_request = cls(
+        invitation_create_request = cls(
             email=email,
             role=role,
-            password=password,
         )
 
-        return member_create_request
+        return invitation_create_request

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class InvitationStateEnum(StrEnum):
+    """A value that is not listed comes from a newer service; it is kept as it is."""
+
+    ACCEPTED = "accepted"
+    EXPIRED = "expired"
+    PENDING = "pending"
+    REVOKED = "revoked"
+
+    @classmethod
+    def _missing_(cls, value: object) -> InvitationStateEnum | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
