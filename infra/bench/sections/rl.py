@@ -76,7 +76,9 @@ class Tuner:
 
     def __init__(self, stage: Stage, *, steps: int) -> None:
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.steps = steps
         self._stage = stage
         self._tuned = AutoModelForCausalLM.from_pretrained(stage.model_folder, dtype=torch.float32)

@@ -38,9 +38,9 @@ def run(context: Context, workload: Workload, box: Box, report: Report) -> Recor
         learning += serve(stage, workload, group)
     prompts = prompts[: len(learning)]
     report(f"served {len(learning)} requests to learn from in {serving.spent:.0f} s")
-    training = box.part(0.45)
+    training = box.part(0.5)
     folder = context.out / "training" / workload.name
-    seconds = max(20, min(_LONGEST_TRAINING, round(0.75 * training.seconds)))
+    seconds = max(20, min(_LONGEST_TRAINING, round(0.8 * training.seconds)))
     outcome = train(stage, workload.name, records_of(workload.name, prompts, learning), folder, max_seconds=seconds)
     promoted = gains(outcome)
     report(f"trained in {training.spent:.0f} s: {outcome.outcome}, {_lengths(outcome)}; promoted: {promoted}")
