@@ -13,7 +13,7 @@ from infra.bench.lossless.__main__ import main, random_deltas, read_chats
 from infra.bench.lossless.grid import COMPANIES, SOURCES, Engines, Grid
 from infra.bench.stage import MAX_CONTEXT, NUM_SLOTS, Stage
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(900)]
 
 STATIC = Path(__file__).resolve().parent.parent.parent / "dataplane/checkpoints/smollm2-135m-instruct-eagle3"
 

@@ -78,7 +78,7 @@ class Tuner:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.steps = steps
         self._stage = stage
         self._tuned = AutoModelForCausalLM.from_pretrained(stage.model_folder, dtype=torch.float32)
