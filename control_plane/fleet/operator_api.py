@@ -48,7 +48,7 @@ class NodeToken(ApiView):
     def get(self, request: Request, token_id: str) -> Response:
         return Response(TokenSerializer(selectors.token(self.principal, token_id)).data)
 
-    @extend_schema(operation_id="revoke_node_token", responses=TokenSerializer)
+    @extend_schema(operation_id="revoke_node_token", responses={200: TokenSerializer})
     def delete(self, request: Request, token_id: str) -> Response:
         found = selectors.token(self.principal, token_id)
         revoked = registration.revoke_token(found, actor=self.principal.actor, request_id=self.request_id)

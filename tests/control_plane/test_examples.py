@@ -1,7 +1,7 @@
 """The examples in the OpenAPI document are requests and answers that really were: recorded here, and checked against
 their schemas.
 
-    SLIPSTREAM_RECORD=1 pytest tests/control_plane/test_examples.py     # then generate the document and the client again
+    SLIPSTREAM_RECORD=1 pytest tests/control_plane/test_examples.py     # then generate document and client again
 
 Ids, moments and secrets are replaced by fixed ones, so that recording twice gives the same file.
 """
@@ -19,13 +19,15 @@ from jsonschema import Draft202012Validator
 
 from control_plane.common.examples import FILE, recorded
 from control_plane.fleet.models import Node
+from control_plane.fleet.placement import place_all
 from control_plane.fleet.registration import create_token
-from control_plane.speculators.models import SpeculatorVersion
 from control_plane.speculators.services import ensure_speculator, promote
+from control_plane.tenants.models import Membership
 from tests.control_plane import learning
 from tests.control_plane.node import FakeNode, sequenced, usage_event
 from tests.control_plane.openapi import PREFIX, document, resolve, route_of
 from tests.control_plane.tenant import Api, Tenant
+from tests.control_plane.tenants.people import make_person, sign_in
 from tests.control_plane.test_isolation import ROUTES, ListRoute, ObjectRoute
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +42,18 @@ QUERIES = {
     "usage": "group_by=day,endpoint&start=2026-03-01T00:00:00Z&end=2026-04-01T00:00:00Z",
     "statements": "month=2026-03",
 }
-# The first row of a list says it all.
+# Of operations that the isolation tests have no body for.
+_BODIES = {
+    (f"{PREFIX}organizations", "POST"): {"name": "Dora Ltd"},
+    (f"{PREFIX}node-tokens", "POST"): {"node_name": "node-2", "valid_seconds": 3600},
+    (f"{PREFIX}prices", "POST"): {
+        "model": "tiny-llama",
+        "effective_from": "2036-01-01T00:00:00Z",
+        "prompt": 20_000,
+        "cached": 5_000,
+        "completion": 60_000,
+    },
+}
 _LETTERS = "0-9a-hjkmnp-tv-z"
 _ID = re.compile(rf"\b([a-z]{{2,4}})_[0-7][{_LETTERS}]{{25}}")
 _MOMENT = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
@@ -72,12 +85,15 @@ def _problems(value: Any, schema: dict[str, Any]) -> list[str]:
     return [f"{error.json_path}: {error.message}"[:300] for error in Draft202012Validator(whole).iter_errors(value)]
 
 
-@pytest.mark.parametrize(("path", "method", "operation"), [*_operations()], ids=lambda value: str(value)[:60])
+OPERATIONS = pytest.mark.parametrize(
+    ("path", "method", "operation"), [*_operations()], ids=lambda value: str(value)[:60]
+)
+
+
+@OPERATIONS
 def test_every_operation_has_an_example_that_its_schema_allows(path: str, method: str, operation: Any) -> None:
     """A new operation: record it (see above)."""
-    if RECORDING:
-        return  # the next test writes the file
-    found = recorded()[operation["operationId"]]
+    found = (_recorded_now() if RECORDING else recorded())[operation["operationId"]]
     status, schema = _success(operation)
     assert list(found["responses"]) == [status]
     if schema is not None:
@@ -120,11 +136,13 @@ class _Recorder:
             ids, headers = case.ids(alice), case.headers
             body = case.bodies.get(method)
         elif isinstance(case, ListRoute):
-            case.prepare(alice)
+            if method == "GET":
+                case.prepare(alice)
             body = case.create(alice) if method == "POST" and case.create is not None else None
         api = alice.api if isinstance(case, (ObjectRoute, ListRoute)) or "model" in route else self._operator
-        if route in ("node-tokens",) and method == "POST":
-            body = {"node_name": "node-2", "valid_seconds": 3600}
+        if (path, method) in _BODIES:
+            body = _BODIES[path, method]
+            api = sign_in(make_person("dora@example.com")) if route == "organizations" else self._operator
         ids = self._operators_ids(route) | ids
         self._prepare(path, method)
         for name, value in ids.items():
@@ -151,34 +169,31 @@ class _Recorder:
             for _ in range(2):
                 promote(learning.make_version(learner), actor=alice.user.id)
         if "/members/" in path and method in ("PATCH", "DELETE"):
-            from control_plane.tenants.models import Membership
-            from tests.control_plane.tenants.people import make_person
-
             other = make_person("olga@example.com")
             Membership.objects.create(organization=alice.organization, user=other, role="owner")
         if path in (f"{PREFIX}usage", f"{PREFIX}statements"):
             node = FakeNode("node-usage")
             node.send_usage(sequenced([usage_event(alice, 1)]))
         if path.endswith("/placements"):
-            node = Node.objects.get()
-            from control_plane.fleet.placement import place_all
-
             place_all()
-            assert node.id
         if path.endswith("/uncordon"):
             self._operator.post(path.replace("uncordon", "cordon").replace("{node_id}", Node.objects.get().id))
 
 
-@pytest.mark.skipif(not RECORDING, reason="only to record")
-@pytest.mark.parametrize(("path", "method", "operation"), [*_operations()], ids=lambda value: str(value)[:60])
-def test_record(alice: Tenant, operator: Api, s3_settings: Any, path: str, method: str, operation: Any) -> None:
+@pytest.fixture(autouse=RECORDING)
+def _record(alice: Tenant, operator: Api, s3_settings: Any, request: pytest.FixtureRequest) -> None:
+    """Only while recording: ask, and write down what was answered."""
+    path, method, operation = (request.getfixturevalue(name) for name in ("path", "method", "operation"))
     body, answer = _Recorder(alice, operator).ask(path, method)
     status, schema = _success(operation)
     assert str(answer.status_code) == status, answer.content
     entry: dict[str, Any] = {"responses": {status: _fixed(answer.json()) if schema is not None else None}}
     if "requestBody" in operation:
         entry["request"] = _fixed(body if body is not None else {})
-    written = json.loads(FILE.read_text()) if FILE.exists() else {}
+    written = _recorded_now()
     written[operation["operationId"]] = entry
     FILE.write_text(json.dumps(written, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    assert SpeculatorVersion.objects is not None
+
+
+def _recorded_now() -> dict[str, Any]:
+    return dict(json.loads(FILE.read_text())) if FILE.exists() else {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -77,10 +79,10 @@ def _change(page: Page) -> None:
     page.require("traffic_policy:write")
     try:
         sample_rate, retention_days = float(posted["sample_rate"]), int(posted["retention_days"])
-        parts = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
+        chosen: dict[str, Any] = {name: int(posted[name]) for name in COALESCE_BOUNDS if name in posted}
     except (KeyError, ValueError):
         raise Invalid("The share, the retention and the parts must be numbers.") from None
-    chosen = {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
+    chosen |= {name: posted[name] for name in services.POLICY_CHOICES if name in posted}
     capture = posted.get("capture") == "on"
     services.set_traffic_policy(
         page.project,
@@ -88,7 +90,6 @@ def _change(page: Page) -> None:
         sample_rate=sample_rate,
         retention_days=retention_days,
         **chosen,
-        **parts,
         **audit,
     )
     messages.success(page.request, f"Saved: capture is {'on' if capture else 'off'}.", extra_tags="good")

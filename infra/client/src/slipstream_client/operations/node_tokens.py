@@ -123,7 +123,7 @@ class NodeTokensOperations(Transport):
         token_id: str,
         *,
         validate_only: bool | Unset = False,
-    ) -> Any:
+    ) -> Token:
         """Revoke node token"""
 
         params: dict[str, Any] = {}
@@ -135,11 +135,13 @@ class NodeTokensOperations(Transport):
         _kwargs: dict[str, Any] = {
             "params": params,
         }
-        self.send(
+        response = self.send(
             "DELETE",
             "/api/v1/node-tokens/{token_id}".format(
                 token_id=quote(str(token_id), safe=""),
             ),
             **_kwargs,
         )
-        return None
+        response_200 = Token.from_dict(response.json())
+
+        return response_200
