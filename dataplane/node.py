@@ -227,6 +227,8 @@ class Node:
         if source is None and self._snapshots.load():
             assert self._snapshots.current is not None, "just loaded"
             self._say(f"snapshot generation {self._snapshots.current.generation} restored from disk")
+        if (current := self._snapshots.current) is not None:  # a crash may have kept `_forget` from being done
+            self._loaded.keep_memories([key for key, project in current.projects.items() if project.traffic.capture])
 
     async def _announce(self, server: uvicorn.Server) -> None:
         while not server.started:

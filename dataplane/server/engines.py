@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from dataplane.sync.agent import WantedVersion
 if TYPE_CHECKING:
     from dataplane.models.llama import LlamaModel
     from dataplane.models.tokenizer import Tokenizer
+    from dataplane.speculation.drafters.memory import TenantMemory
     from dataplane.speculation.registry import DrafterSet
 
 
@@ -30,6 +31,8 @@ class LoadedEngine:
     forget: Callable[[str], None]  # drops what the tenant memory learned from a project
     is_alive: Callable[[], bool]
     stop: Callable[[], None]
+    # At the start: delete what the tenant memory has kept on the disk of any other project than these.
+    keep_memories: Callable[[Collection[str]], None] = lambda project_ids: None
 
 
 def load_engine(config: NodeConfig) -> LoadedEngine:
@@ -46,12 +49,15 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
     from dataplane.engines.embedded import EmbeddedEngine
     from dataplane.models.tokenizer import Tokenizer
     from dataplane.speculation.controller import Controller
+    from dataplane.speculation.drafters.memory import TenantMemory
+    from dataplane.speculation.memory_store import MemoryStore
     from dataplane.speculation.registry import Desired
 
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     tokenizer = Tokenizer.load(config.model)
-    model, drafters = _load_speculation(config)
+    store = MemoryStore(config.state_dir / "memory")
+    model, drafters = _load_speculation(config, TenantMemory(store=store))
     engine = EmbeddedEngine(
         model,
         drafters,
@@ -78,17 +84,18 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
         forget=engine.forget,
         is_alive=lambda: engine.is_alive,
         stop=engine.stop,
+        keep_memories=store.keep_only,
     )
 
 
-def _load_speculation(config: NodeConfig) -> tuple[LlamaModel, DrafterSet]:
+def _load_speculation(config: NodeConfig, memory: TenantMemory) -> tuple[LlamaModel, DrafterSet]:
     """The target model, capturing the features that its static drafter was trained on, and the drafters."""
     from dataplane.models.llama import LlamaModel
     from dataplane.speculation.registry import DrafterSet
 
     if config.static is None:
         model = LlamaModel.load(config.model)
-        return model, DrafterSet(vocab_size=model.config.vocab_size)
+        return model, DrafterSet(None, memory, vocab_size=model.config.vocab_size)
 
     from dataplane.speculation.drafters.checkpoint import load_checkpoint
     from dataplane.speculation.drafters.eagle import EagleDrafter
@@ -101,7 +108,7 @@ def _load_speculation(config: NodeConfig) -> tuple[LlamaModel, DrafterSet]:
         num_slots=config.num_slots,
         max_context=min(config.max_context, model.max_context),
     )
-    drafters = DrafterSet(static, vocab_size=model.config.vocab_size)
+    drafters = DrafterSet(static, memory, vocab_size=model.config.vocab_size)
     return model, drafters
 
 

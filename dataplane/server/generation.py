@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataplane.contracts import StreamCoalescing, UsageStatus
+from dataplane.engines.accounts import add_goodput
 from dataplane.engines.base import Engine, GenerationRequest, SpeculationStats, TokenLogprob
 from dataplane.errors import ApiError, EngineFailed, Unavailable
 from dataplane.server.text import Codec, TextDelta, TextStream
@@ -262,5 +263,7 @@ def sum_stats(stats: Sequence[SpeculationStats], *, mode: str) -> SpeculationSta
             target_seconds=total.target_seconds + one.target_seconds,
             decode_seconds=total.decode_seconds + one.decode_seconds,
             relearning=total.relearning or one.relearning,
+            goodput=add_goodput(total.goodput, one.goodput),
+            trace=(*total.trace, *one.trace),
         )
     return total

@@ -180,6 +180,7 @@ async def _complete(
             stop_token_ids=body.stop_token_ids,
             ignore_eos=bool(body.ignore_eos),
             num_logprobs=body.num_logprobs,
+            trace=body.speculation is not None and bool(body.speculation.trace),
             speculator_version_id=deployment.speculator.speculator_version_id if deployment.speculator else None,
             # Whoever is nobody shares nothing: no table has this name, and none is made without `remember`.
             end_user_id=(person or "nobody") if is_per_person else "",

@@ -98,6 +98,7 @@ class Speculation(_Body):
 
     mode: Literal["off", "static", "adaptive"] | None = None
     max_lookahead: int | None = Field(default=None, ge=0, le=64)
+    trace: bool | None = None  # tell every step in the response's metrics; changes nothing else
 
 
 class _Request(_Body):

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import torch
 
 Mode = Literal["off", "static", "adaptive"]
-# Who drafted a token. "adaptive" is the static drafter with the tenant's trained delta.
+# Who drafted a token. "adaptive" is the static drafter with what the tenant adds: residual memory and trained delta.
 Source = Literal["none", "static", "adaptive", "memory"]
 SOURCES: tuple[Source, ...] = ("none", "static", "adaptive", "memory")
 
@@ -51,6 +51,11 @@ class SpeculationPolicy:
 def memory_scope(project_id: str, end_user_id: str) -> str:
     """The name of a tenant memory: the project's, or one of its end users'."""
     return f"{project_id}/{end_user_id}" if end_user_id else project_id
+
+
+def project_of(scope: str) -> str:
+    """Whose tenant memory it is."""
+    return scope.partition("/")[0]
 
 
 class SequenceView(Protocol):

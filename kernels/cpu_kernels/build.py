@@ -58,6 +58,9 @@ VARIANTS = (
 # The code of avx512bf16 on any machine with AVX2, slowly: for tests.
 EMULATED = Variant("emulated", (*_AVX2, "-DEMULATE_WIDE"), _NEEDS_AVX2)
 
+# The tenant memory's tables (source/tables.cpp) are bound by memory: any x86-64 will do.
+TABLES = Variant("tables", (), frozenset())
+
 
 def usable_variants(cpu_flags: frozenset[str] | None = None) -> list[Variant]:
     """The variants that this processor runs, best first. Raises BuildError when there is none."""
@@ -81,11 +84,11 @@ def default_folder() -> Path | None:
     return Path(chosen) if chosen else Path(__file__).parents[2] / "var" / "native"
 
 
-def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) -> Path:
+def build(variant: Variant, folder: Path, *, entry: str = "forward.cpp", extra_flags: tuple[str, ...] = ()) -> Path:
     """The compiled library, from `folder` if it is there already. Raises BuildError."""
     flags = (*COMMON_FLAGS, *variant.flags, *extra_flags)
     compiler = os.environ.get("CXX", "g++")
-    digest = hashlib.sha256("\0".join((compiler, *flags)).encode())
+    digest = hashlib.sha256("\0".join((compiler, entry, *flags)).encode())
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     path = folder / f"{variant.name}-{digest.hexdigest()[:16]}.so"
@@ -98,7 +101,7 @@ def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
             built = Path(scratch) / path.name
-            command = [found, *flags, str(SOURCE / "forward.cpp"), "-o", str(built)]
+            command = [found, *flags, str(SOURCE / entry), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
             if done.returncode != 0:
                 raise BuildError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
@@ -129,6 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for variant in VARIANTS if options.all else (best_variant(),):
             print(f"CPU kernels: {build(variant, options.out)}", flush=True)
+        print(f"Tenant memory: {build(TABLES, options.out, entry='tables.cpp')}", flush=True)
     except BuildError as error:
         print(f"CPU kernels: not built, PyTorch's are used: {error}", file=sys.stderr)
         return 1

@@ -86,6 +86,7 @@ class EmbeddedEngine:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
+        self.drafters.close()
 
     @property
     def is_alive(self) -> bool:
@@ -237,7 +238,8 @@ class EmbeddedEngine:
 
     def _step(self, sequences: list[Sequence]) -> None:
         outcomes, timing = speculative_step(sequences, self.target, self.drafters, self.controller)
-        for sequence, outcome in zip(sequences, outcomes, strict=True):
+        for index, (sequence, outcome) in enumerate(zip(sequences, outcomes, strict=True)):
+            sequence.explain(outcome, timing, len(sequences), self.controller.explain(index))
             chunk, finish = sequence.append(outcome, timing, len(sequences), self._end_tokens(sequence.request))
             self._deliver(sequence, chunk)
             if finish is not None:

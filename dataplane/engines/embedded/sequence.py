@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from dataplane.engines.accounts import MAX_TRACED_STEPS, Goodput, StepTrace
 from dataplane.engines.base import FinishReason, GenerationChunk, GenerationRequest, SpeculationStats, TokenLogprob
+from dataplane.speculation.controller import Explanation
 from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming, memory_scope
 
 
@@ -32,6 +34,8 @@ class Sequence:
     _accepted_at: Counter[int] = field(default_factory=Counter)
     _drafted_by: Counter[str] = field(default_factory=Counter)
     _accepted_by: Counter[str] = field(default_factory=Counter)
+    _goodput: dict[str, Goodput] = field(default_factory=dict)
+    _trace: list[StepTrace] = field(default_factory=list)
     _draft_seconds: float = 0.0
     _control_seconds: float = 0.0
     _target_seconds: float = 0.0
@@ -98,6 +102,17 @@ class Sequence:
             logprobs = tuple(map(TokenLogprob, kept, outcome.logprobs, tops))
         return GenerationChunk(kept, logprobs, num_cached_tokens=self.num_cached_tokens), finish
 
+    def explain(self, outcome: StepOutcome, timing: StepTiming, batch: int, why: Explanation) -> None:
+        """Keep account of a step over `batch` sequences: what was expected and what came."""
+        source = outcome.proposal.sources[0] if outcome.proposal else "none"
+        tokens = len(outcome.new_tokens)
+        seconds = timing.plan + timing.draft + timing.score + timing.verify + timing.observe
+        step = Goodput(1, why.tokens, why.seconds / batch, tokens, seconds / batch)
+        self._goodput[source] = self._goodput.get(source, Goodput()) + step
+        if self.request.trace and len(self._trace) < MAX_TRACED_STEPS:
+            lookahead = len(outcome.proposal)
+            self._trace.append(StepTrace(source, lookahead, why.reason, why.tokens, why.seconds, tokens, seconds))
+
     def stats(self, *, speculator_version_id: str | None = None, relearning: bool = False) -> SpeculationStats:
         """What speculation did for this request so far. Shared seconds are divided by the batch that shared them."""
         positions = range(max(self._drafted_at, default=-1) + 1)
@@ -116,6 +131,8 @@ class Sequence:
             target_seconds=self._target_seconds,
             decode_seconds=0.0 if self._first_token_at is None else self._last_token_at - self._first_token_at,
             relearning=relearning,
+            goodput=dict(self._goodput),
+            trace=tuple(self._trace),
         )
 
     def _count(self, outcome: StepOutcome, timing: StepTiming, batch: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.speculation.drafters.memory import BYTES_PER_SLOT, ContextTable, Evidence, TenantMemory, context_keys
+from dataplane.speculation.drafters.context_table import BYTES_PER_LINE, ContextTable, context_keys
+from dataplane.speculation.drafters.memory import Evidence, TenantMemory
 from dataplane.speculation.types import SpeculationPolicy
 from tests.fakes import FakeSequence
 
@@ -133,11 +134,11 @@ def test_a_table_stays_within_its_quota_whatever_it_learns(max_bytes: int) -> No
         table.learn(context_keys(window), token)
         window = (*window[-23:], token)
     assert table.num_bytes <= max_bytes
-    assert table.num_bytes % BYTES_PER_SLOT == 0
+    assert table.num_bytes % BYTES_PER_LINE == 0
 
 
 def test_all_projects_together_stay_within_the_quota_and_the_least_recently_used_goes_first() -> None:
-    memory = TenantMemory(project_bytes=64 << 10, max_bytes=200 << 10)
+    memory = TenantMemory(project_bytes=64 << 10, max_bytes=50 << 10)  # three new tables of 16 KB
     for project_id in ("prj_a", "prj_b", "prj_c", "prj_a", "prj_d"):
         serve(memory, project_id, CANARY)
         assert memory.num_bytes <= memory.max_bytes
