@@ -14,11 +14,11 @@ from dataplane.engines.embedded.sequence import Sequence as RunningSequence
 from dataplane.models.llama import LlamaModel
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.latency import LatencyTable
-from dataplane.speculation.registry import Desired
+from dataplane.speculation.registry import Desired, Tiers
 from dataplane.speculation.step import speculative_step
 from dataplane.speculation.types import Mode, SamplingParams, SpeculationPolicy
 from infra.bench.controllers import FixedController, MovingAverageController, WatchedController
-from infra.bench.stage import MAX_CONTEXT, MAX_LOOKAHEAD, Stage
+from infra.bench.stage import ALL_TIERS, MAX_CONTEXT, MAX_LOOKAHEAD, Stage
 
 _EVERYBODY = "everybody"
 
@@ -43,7 +43,7 @@ class ArmSpec:
     controller: Callable[[LatencyTable], Controller] = WatchedController
     remember: bool = False
     static: bool = True  # has the static drafter (and with it tier T2)
-    memory: bool = True  # has the tenant memory (tier T0)
+    tiers: Tiers = ALL_TIERS  # T0 (tenant memory), T1 (its counts in neural drafts), T2 (trained delta)
     is_shared: bool = False  # one memory for all tenants: what a service must never do, as a reference
 
 
@@ -58,7 +58,6 @@ MOVING_AVERAGE = ArmSpec("moving average", "static", lambda table: MovingAverage
 MEMORY = ArmSpec("memory", "adaptive", remember=True, static=False)
 MEMORY_GLOBAL = ArmSpec("memory, global", "adaptive", remember=True, static=False, is_shared=True)
 ADAPTIVE = ArmSpec("adaptive", "adaptive", remember=True)
-WITHOUT_MEMORY = ArmSpec("T2 only", "adaptive", memory=False)
 FIXED = tuple(fixed(lookahead) for lookahead in (1, 2, 3, 4, 6, 8))
 
 
@@ -108,7 +107,7 @@ class Arm:
         self._stage = stage
         self._cache = stage.model.new_cache(slots, MAX_CONTEXT)
         self._target = EmbeddedTarget(stage.model, self._cache)
-        self.drafters = stage.new_drafters(num_slots=slots, static=spec.static, memory=spec.memory)
+        self.drafters = stage.new_drafters(num_slots=slots, static=spec.static, tiers=spec.tiers)
         self.controller = spec.controller(copy.deepcopy(stage.table if table is None else table))
         self._ends = frozenset(stage.model.config.eos_token_ids)
         self._running: list[RunningSequence] = []

@@ -21,15 +21,15 @@ from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, load_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
-from dataplane.speculation.drafters.memory import TenantMemory
-from dataplane.speculation.registry import DrafterSet
-from dataplane.speculation.types import EMPTY_PROPOSAL, Mode, Proposal, SequenceView, SpeculationPolicy
+from dataplane.speculation.registry import DrafterSet, Tiers
+from dataplane.speculation.types import Mode, SpeculationPolicy
 from infra.demo.workloads import Message
 
 MAX_LOOKAHEAD = 8  # what an endpoint has by default
 MAX_CONTEXT = 1024
 NUM_SLOTS = 8
 _READ_PROMPTS = 16
+ALL_TIERS = Tiers()
 MODES: tuple[Mode, ...] = ("off", "static", "adaptive")
 
 
@@ -51,13 +51,6 @@ class Run:
     @property
     def step_seconds(self) -> float:
         return self.stats.control_seconds + self.stats.draft_seconds + self.stats.target_seconds
-
-
-class NoMemory(TenantMemory):
-    """Tier T0 switched off: for the ablation."""
-
-    def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
-        return EMPTY_PROPOSAL
 
 
 class Stage:
@@ -88,12 +81,12 @@ class Stage:
         self._reader = self.model.new_cache(1, MAX_CONTEXT)
         self._read: dict[tuple[int, tuple[int, ...]], tuple[LlamaModel, PrefixChunk]] = {}  # a model keeps its id
 
-    def new_drafters(self, *, num_slots: int, static: bool = True, memory: bool = True) -> DrafterSet:
-        """All drafters, or without the static one (and the deltas on it), or without the tenant memory."""
+    def new_drafters(self, *, num_slots: int, static: bool = True, tiers: Tiers = ALL_TIERS) -> DrafterSet:
+        """All drafters, or without the static one (and the deltas on it), or without some of the tiers."""
         eagle = None
         if static:
             eagle = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
-        return DrafterSet(eagle, TenantMemory() if memory else NoMemory(), vocab_size=self.model.config.vocab_size)
+        return DrafterSet(eagle, vocab_size=self.model.config.vocab_size, tiers=tiers)
 
     def read_prompt(self, model: LlamaModel, prompt: tuple[int, ...]) -> PrefixChunk:
         """Keys, values and features of all but the prompt's last token, computed once for all arms."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.bench.arms import ADAPTIVE, PLAIN, STATIC, WITHOUT_MEMORY, Arm, ArmSpec, Job
+from dataplane.speculation.registry import Tiers
+from infra.bench.arms import PLAIN, STATIC, Arm, ArmSpec, Job
 from infra.bench.budget import Box
 from infra.bench.context import Context, Report
 from infra.bench.lockstep import Lap, Race, whole_stream
@@ -48,20 +49,24 @@ def adaptation_curve(
 
 
 def ablation(context: Context, tenant: str, jobs: Sequence[Job], texts: Sequence[Sequence[int]], box: Box) -> Record:
-    """Tiers one by one on the same requests: static alone, T0 (memory), T2 (trained delta), both."""
+    """Tiers one by one on the same requests: each alone on top of static, all of them, and all but one."""
     stage = context.stage
-    specs = {
-        "static": STATIC,
-        "T0": ArmSpec("T0", "adaptive", remember=True),
-        "T2": WITHOUT_MEMORY,
-        "T0+T2": ADAPTIVE,
-        "T0 alone, no static": ArmSpec("T0 alone", "adaptive", remember=True, static=False),
+    specs = {"static": STATIC} | {
+        name: ArmSpec(name, "adaptive", remember=True, tiers=tiers)
+        for name, tiers in (
+            ("T0", Tiers(memory=True, residual=False, delta=False)),
+            ("T1", Tiers(memory=False, residual=True, delta=False)),
+            ("T2", Tiers(memory=False, residual=False, delta=True)),
+            ("T0+T1", Tiers(memory=True, residual=True, delta=False)),
+            ("T0+T2", Tiers(memory=True, residual=False, delta=True)),
+            ("T0+T1+T2", Tiers()),
+        )
     }
+    specs["T0 alone, no static"] = ArmSpec("T0 alone", "adaptive", remember=True, static=False)
     arms = {name: Arm(stage, spec) for name, spec in specs.items()}
-    warm_up(arms["T0"], tenant, texts, context, trained=False)
-    warm_up(arms["T0 alone, no static"], tenant, texts, context, trained=False)
-    warm_up(arms["T2"], tenant, (), context)
-    warm_up(arms["T0+T2"], tenant, texts, context)
+    for name, arm in arms.items():
+        if name != "static":
+            warm_up(arm, tenant, texts, context, trained="T2" in name)
     race = Race([Arm(stage, PLAIN), *arms.values()])
     for _ in race.run(box.rounds([[job] for job in jobs], least=3)):
         pass

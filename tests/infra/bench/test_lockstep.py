@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.bench.arms import ADAPTIVE, MEMORY, MOVING_AVERAGE, PLAIN, STATIC, Arm, Job, fixed
+from infra.bench.budget import Box
+from infra.bench.context import Context
 from infra.bench.lockstep import Race, whole_stream
+from infra.bench.sections.curve import ablation
 from infra.bench.sections.rl import fall_and_return
 from infra.bench.stage import Stage
 from infra.bench.traffic import drift, switching, together, zipf
@@ -54,6 +57,16 @@ def test_streams_have_the_tenants_that_they_promise(stage: Stage) -> None:
     tenants = [group[0].tenant for group in zipf(stage, 60)]
     assert tenants.count("tenant-0") > tenants.count("tenant-5")
     assert [len(group) for group in together(zipf(stage, 7), 3)] == [3, 3]
+
+
+@pytest.mark.real_model
+def test_every_tier_is_ablated_on_the_same_tokens(stage: Stage, tmp_path: Path) -> None:
+    prompt = stage.encode([{"role": "user", "content": "Repeat: one two one two one two one"}], 8)
+    texts, jobs = [(*prompt, *prompt)], [Job("a", prompt, 8)] * 3
+    record = ablation(Context(stage, tmp_path, [], []), "a", jobs, texts, Box(0.0))
+    assert record["equal_outputs"] == 3
+    assert set(record["over_plain"]) >= {"static", "T0", "T1", "T2", "T0+T1+T2"}
+    assert not {"memory"} & set(record["accepted_by_source"]["T2"])
 
 
 def test_a_change_of_weights_is_described_by_what_was_before_after_and_in_the_end() -> None:
