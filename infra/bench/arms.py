@@ -193,7 +193,7 @@ class Arm:
     def _finish(self, sequence: RunningSequence) -> None:
         output = tuple(sequence.tokens[sequence.num_prompt_tokens :])
         self.outputs[self._jobs.pop(sequence.slot)] = output
-        self.tally.add(sequence.stats(), len(output))
+        self.tally.add(sequence.tally.stats(sequence.speculation.mode), len(output))
         self.drafters.release(sequence)
         self._cache.free(sequence.slot)
         self._running.remove(sequence)
