@@ -57,7 +57,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "projects/<str:project_id>/traffic-policy": {"GET": "traffic_policy:read", "PUT": "traffic_policy:write"},
     "projects/<str:project_id>/traffic": {"GET": "traffic_policy:read", "DELETE": "traffic:delete"},
     "projects/<str:project_id>/traffic-export": {"GET": "traffic:export"},
-    "projects/<str:project_id>/traffic-erasures": {"GET": "traffic_policy:read"},
+    "projects/<str:project_id>/traffic-erasures": {"GET": "traffic_policy:read", "POST": "traffic:delete"},
     "speculators": {"GET": "speculator:read"},
     "speculators/<str:speculator_id>": {"GET": "speculator:read"},
     "speculators/<str:speculator_id>/policy": {"GET": "speculator:read", "PUT": "speculator:write"},
