@@ -113,7 +113,7 @@ class PermissionSerializer(serializers.Serializer[Any]):
 
 
 class PermissionsSerializer(serializers.Serializer[Any]):
-    data = PermissionSerializer(many=True)
+    data = PermissionSerializer(many=True)  # type: ignore[assignment]
 
 
 class NetworkField(serializers.CharField):
