@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
-.PHONY: run demo bench bench-api check test format client lock clean help
+.PHONY: run demo bench bench-api lossless check test test-sglang format client lock clean help
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -14,11 +14,14 @@ run: .venv/.run  ## Start the whole service here: databases, control plane, work
 demo: .venv/.run  ## Play three tenants against the running service (or start it): watch endpoints get faster.
 	@$(PYTHON) -m infra.demo $(ARGS)
 
-bench: .venv/.dev  ## Measure every figure side by side: var/bench/report.json.
+bench: .venv/.dev  ## Every figure side by side, with peers: var/bench/report.md (ARGS="--quick", "--seconds 600", ...).
 	@$(PYTHON) -m infra.bench $(ARGS)
 
 bench-api: .venv/.dev  ## The management API with 10,000 projects and a million usage events: var/bench/management.json.
 	@$(PYTHON) -m infra.bench.management $(ARGS)
+
+lossless: .venv/.dev  ## Greedy output bit for bit, over all sources and companies: var/bench/lossless.json.
+	@$(PYTHON) -m infra.bench.lossless $(ARGS)
 
 check: .venv/.dev  ## Style, types, layers, migrations, the committed OpenAPI file.
 	@$(PYTHON) -m infra.check
@@ -26,6 +29,9 @@ check: .venv/.dev  ## Style, types, layers, migrations, the committed OpenAPI fi
 test: .venv/.dev  ## All tests, with the real model, a real browser and real crashes.
 	@infra/chromium.sh
 	$(PYTHON) -m pytest $(ARGS)
+
+test-sglang: .venv-sglang/.ready  ## SGLang on a CPU: the engines' contract, the plugin, stock compatibility.
+	@infra/sglang/test.sh $(ARGS)
 
 format: .venv/.dev  ## Format the code.
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
@@ -37,10 +43,13 @@ lock: .venv/.dev  ## Resolve pyproject.toml again into requirements/*.txt.
 	@infra/lock.sh
 
 clean:  ## Forget the environment (var/ stays).
-	rm -rf .venv
+	rm -rf .venv .venv-sglang
 
 .venv/.run: infra/bootstrap.sh infra/client/pyproject.toml requirements/bootstrap.txt requirements/run.txt requirements/model.txt
 	@infra/bootstrap.sh run
 
 .venv/.dev: .venv/.run requirements/dev.txt
 	@infra/bootstrap.sh dev
+
+.venv-sglang/.ready: .venv/.run infra/bootstrap.sh requirements/sglang.txt infra/sglang/pyproject.toml tests/sglang_shim/pyproject.toml
+	@infra/bootstrap.sh sglang

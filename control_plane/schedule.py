@@ -3,6 +3,9 @@
 BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     # Moves endpoints towards their desired state and marks silent nodes as lost.
     "reconcile-fleet": {"task": "fleet.reconcile", "schedule": 2.0, "options": {"expires": 4}},
+    # Compares the deployments of open rollouts and shifts, completes or aborts.
+    "advance-rollouts": {"task": "fleet.advance_rollouts", "schedule": 2.0, "options": {"expires": 4}},
+    "purge-endpoints": {"task": "fleet.purge_endpoints", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget-windows": {"task": "fleet.forget_windows", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget-idempotency": {"task": "tenants.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     # Finds new traffic and queues the training runs that it makes due.

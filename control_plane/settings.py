@@ -121,6 +121,17 @@ SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
 # How old a load balancer's routes may be: a node goes on serving a project for this long after they stopped naming it.
 SLIPSTREAM_ROUTE_SECONDS = _number("SLIPSTREAM_ROUTE_SECONDS", 5)
 
+# How long a deleted endpoint can be brought back.
+SLIPSTREAM_ENDPOINT_RETENTION_DAYS = _number("SLIPSTREAM_ENDPOINT_RETENTION_DAYS", 7)
+# What a rollout tolerates of the new deployment before it aborts itself: shares, judged by bounds of this confidence
+# once both deployments have answered so many requests.
+SLIPSTREAM_ROLLOUT_CONFIDENCE = _number("SLIPSTREAM_ROLLOUT_CONFIDENCE", 0.95)
+SLIPSTREAM_ROLLOUT_MIN_REQUESTS = int(_number("SLIPSTREAM_ROLLOUT_MIN_REQUESTS", 20))
+SLIPSTREAM_ROLLOUT_MAX_ERROR_INCREASE = _number("SLIPSTREAM_ROLLOUT_MAX_ERROR_INCREASE", 0.02)
+SLIPSTREAM_ROLLOUT_MAX_FIRST_TOKEN_SLOWDOWN = _number("SLIPSTREAM_ROLLOUT_MAX_FIRST_TOKEN_SLOWDOWN", 0.25)
+SLIPSTREAM_ROLLOUT_MAX_PER_TOKEN_SLOWDOWN = _number("SLIPSTREAM_ROLLOUT_MAX_PER_TOKEN_SLOWDOWN", 0.10)
+SLIPSTREAM_ROLLOUT_MAX_ACCEPTANCE_DROP = _number("SLIPSTREAM_ROLLOUT_MAX_ACCEPTANCE_DROP", 0.10)
+
 # The management API: requests of one principal, and failed authentications of one address (0: no limit).
 SLIPSTREAM_API_REQUESTS_PER_MINUTE = int(_number("SLIPSTREAM_API_REQUESTS_PER_MINUTE", 600))
 SLIPSTREAM_API_FAILURES_PER_MINUTE = int(_number("SLIPSTREAM_API_FAILURES_PER_MINUTE", 60))
@@ -334,6 +345,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "PromotionStrategyEnum": "control_plane.speculators.models.STRATEGIES",
+        "RolloutStrategyEnum": "control_plane.endpoints.models.STRATEGIES",
+        "TokenKindEnum": "control_plane.billing.money.KINDS",
         "NodeTokenStateEnum": "control_plane.fleet.serializers.TOKEN_STATES",
         "RoleEnum": "control_plane.tenants.permissions.ROLES",
         "SpeculatorVersionStateEnum": "control_plane.speculators.models.VersionState.values",

@@ -16,6 +16,8 @@ urlpatterns = [
     path("api/v1/", include("control_plane.billing.api")),
     path("api/v1/", include("control_plane.fleet.api")),
     path("api/v1/", include("control_plane.fleet.operator_api")),
+    path("api/v1/", include("control_plane.fleet.rollout_api")),
+    path("api/v1/", include("control_plane.fleet.catalogue_api")),
     path("internal/v1/nodes/", include("control_plane.fleet.node_api")),
     path("api/v1/", include("control_plane.speculators.api")),
     path("api/v1/", include("control_plane.speculators.adaptation_api")),

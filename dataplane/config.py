@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -55,6 +56,7 @@ class NodeConfig:
     # fleet
     max_projects: int = 1000
     adaptive_mib: int = 256
+    engine_args: Mapping[str, Any] = field(default_factory=dict)  # further arguments of SGLang
     credential_seconds: float = 86_400.0
     # sync
     snapshot_interval_seconds: float = 2.0
@@ -87,8 +89,16 @@ class NodeConfig:
         return self.advertise_url or f"http://{self.host}:{self.port}"
 
 
-_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("engine", str, "which engine serves: embedded"),
+def _json_object(raw: str) -> dict[str, Any]:
+    value = json.loads(raw)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+_FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("engine", str, "which engine serves: embedded, sglang"),
+    ("engine_args", _json_object, "further arguments of SGLang, as a JSON object"),
     ("model", Path, "folder of the target model (Hugging Face layout)"),
     ("model_name", str, "catalogue id of the model; default: the folder's name"),
     ("static", Path, "folder of the static drafter's checkpoint"),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 import ipaddress
 import json
 import types
@@ -45,6 +46,19 @@ class TrafficPolicy:
     capture: bool = False
     sample_rate: float = 1.0
     retention_days: int = 30
+    # Before storage: a record with secrets or personal data is left out, or they are masked, or it is kept as it is.
+    redaction: Literal["off", "drop", "mask"] = "drop"
+    # Who shares what the tenant memory learns between requests.
+    memory_scope: Literal["project", "end_user"] = "project"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCoalescing:
+    """How streamed tokens are put together, so that their timing tells nobody how well they were drafted."""
+
+    mode: Literal["none", "tokens", "interval"] = "none"
+    tokens: int = 16  # in each part, in the mode "tokens"
+    milliseconds: int = 100  # between parts, in the mode "interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,11 @@ class ProjectConfig:
     limits: Limits = field(default_factory=Limits)
     # The project is moving to other nodes: this one still serves it, and sends now what it has collected.
     leaving: bool = False
+    # Under which the project's end users have their ids (`end_user_id`); "": they have none.
+    end_user_key: str = field(default="", repr=False)
+    # How often the traffic of single end users was deleted: nodes forget the project when it changes.
+    end_user_erasures: int = 0
+    streaming: StreamCoalescing = StreamCoalescing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,14 @@ class Snapshot:
     # The node is to give its projects away: it goes on serving those that are still here, and is not ready for more.
     draining: bool = False
     version: int = VERSION
+
+
+def end_user_id(key: str, value: str) -> str:
+    """The id of an end user whom a client names `value` (`user`, `safety_identifier`): what is stored instead.
+
+    HMAC-SHA256 under the project's own key: without it nobody can try names, and projects can't be joined.
+    """
+    return f"eu_{hmac.new(key.encode(), value.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
 
 
 def client_address(peer: str, forwarded_for: str, *, trusted_proxies: int) -> str | None:
@@ -245,7 +272,10 @@ class SequencedUsage:
 
 @dataclass(frozen=True, slots=True)
 class TrafficRecord:
-    """One request's content, logged by consent for training. Token ids are the target's tokenizer's."""
+    """One request's content, logged by consent for training. Token ids are the target's tokenizer's.
+
+    Positions count the prompt's tokens and then the output's. What is masked is no text of the target's.
+    """
 
     record_id: str
     project_id: str
@@ -255,6 +285,9 @@ class TrafficRecord:
     prompt_tokens: tuple[int, ...]
     output_tokens: tuple[int, ...]
     speculator_version_id: str | None = None
+    end_user_id: str = ""
+    masked: tuple[int, ...] = ()  # start, end, start, end, ... of the placeholders, in order
+    consent: TrafficPolicy = TrafficPolicy()  # in force when the request was admitted
     version: int = VERSION
 
 

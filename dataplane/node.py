@@ -27,7 +27,7 @@ from pathlib import Path
 import uvicorn
 
 from dataplane.config import ConfigError, NodeConfig
-from dataplane.contracts import NodeState, NodeStatus, TrafficRecord
+from dataplane.contracts import NodeState, NodeStatus
 from dataplane.engines.base import EngineStats
 from dataplane.object_store import S3Bucket
 from dataplane.server.admission import Pepper, RateLimiter
@@ -44,7 +44,7 @@ from dataplane.sync.identity import IdentityStore
 from dataplane.sync.loop import start_thread
 from dataplane.sync.snapshot import AppliedSnapshot, SnapshotStore
 from dataplane.sync.status import SpeculationWindows
-from dataplane.traffic.record import looks_sensitive
+from dataplane.traffic.redaction import Redactor
 from dataplane.traffic.segments import TrafficSegments
 from dataplane.traffic.spool import UsageSpool
 from dataplane.traffic.upload import send_traffic, send_usage
@@ -96,7 +96,7 @@ class Node:
             state / "traffic",
             node_id=lambda: self._node_id,
             boot_id=self._boot_id,
-            is_sensitive=self._is_sensitive,
+            redact=Redactor(loaded.codec),
             is_leaving=self._is_leaving,
             roll_seconds=config.traffic_roll_seconds,
             roll_bytes=config.traffic_roll_bytes,
@@ -227,6 +227,8 @@ class Node:
         if source is None and self._snapshots.load():
             assert self._snapshots.current is not None, "just loaded"
             self._say(f"snapshot generation {self._snapshots.current.generation} restored from disk")
+        if (current := self._snapshots.current) is not None:  # a crash may have kept `_forget` from being done
+            self._loaded.keep_memories([key for key, project in current.projects.items() if project.traffic.capture])
 
     async def _announce(self, server: uvicorn.Server) -> None:
         while not server.started:
@@ -286,9 +288,6 @@ class Node:
         if is_fenced != self._serving.is_fenced:
             log.warning("fenced: this node may not serve" if is_fenced else "not fenced any more")
         self._serving.is_fenced = is_fenced
-
-    def _is_sensitive(self, record: TrafficRecord) -> bool:
-        return looks_sensitive(self._loaded.codec.decode([*record.prompt_tokens, *record.output_tokens]))
 
     def _is_leaving(self, project_id: str) -> bool:
         current = self._snapshots.current

@@ -3,6 +3,7 @@
 #
 #   infra/bootstrap.sh run    what `make run` needs, and the converted model under var/models
 #   infra/bootstrap.sh dev    and what checks and tests need
+#   infra/bootstrap.sh sglang beside it .venv-sglang: SGLang on a CPU, for its contract tests (make test-sglang)
 #
 # PYTHON           the interpreter (default: python3.11, else python3)
 # TORCH_INDEX_URL  the package index of PyTorch's CPU or CUDA build (default: a local wheel where pip is configured
@@ -35,6 +36,30 @@ step() {
     fi
     echo "$(($(date +%s) - started)) s"
 }
+
+if [ "$role" = sglang ]; then
+    # Beside .venv, whose installer and Python serve: SGLang pins transformers, tokenizers and PyTorch.
+    venv=.venv-sglang
+    mkdir -p var/log
+    [ -x .venv/bin/uv ] || infra/bootstrap.sh run
+    [ -x $venv/bin/python ] || step "SGLang: virtual environment" "It cannot be created." .venv/bin/python -m venv $venv
+    install_torch_beside() {
+        $venv/bin/python -m pip --disable-pip-version-check install -q --no-index --no-deps "torch==$torch_version" ||
+            $venv/bin/python -m pip --disable-pip-version-check install -q \
+                ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "torch==$torch_version"
+    }
+    $venv/bin/python -c "import torch; assert torch.__version__.startswith('$torch_version')" 2>/dev/null ||
+        step "SGLang: PyTorch $torch_version" "PyTorch cannot be installed: set TORCH_INDEX_URL." install_torch_beside
+    install_beside() { .venv/bin/uv pip install -q --compile-bytecode --python $venv/bin/python --no-deps "$@"; }
+    step "SGLang: locked packages" "The package index cannot be reached or refuses a locked package." \
+        install_beside --require-hashes -r requirements/sglang.txt
+    step "SGLang: our plugin, the test shim" "They cannot be installed." \
+        install_beside --offline -e infra/sglang -e tests/sglang_shim
+    site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n%s\n' "$root" "$root/kernels" >"$site/slipstream.pth"
+    touch $venv/.ready
+    exit 0
+fi
 
 # An environment that is a link belongs to another checkout, which keeps it up to date.
 [ -L .venv ] && exit 0

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import torch
 
-from dataplane.speculation.types import Proposal, SamplingParams, Scores, SequenceView, Source, SpeculationPolicy
+from dataplane.speculation.types import (
+    Proposal,
+    SamplingParams,
+    Scores,
+    SequenceView,
+    Source,
+    SpeculationPolicy,
+    memory_scope,
+)
 
 
 @dataclass(slots=True)
@@ -24,6 +32,11 @@ class FakeSequence:
     speculation: SpeculationPolicy = field(default_factory=SpeculationPolicy)
     num_logprobs: int | None = None
     num_prompt_tokens: int = -1
+    end_user_id: str = ""
+
+    @property
+    def memory_scope(self) -> str:
+        return memory_scope(self.project_id, self.end_user_id)
 
     def __post_init__(self) -> None:
         if self.num_prompt_tokens < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -95,6 +95,12 @@ def priced(organization_id: str, start: datetime, end: datetime) -> list[money.U
 
 def prices(model_id: str | None = None) -> QuerySet[Price]:
     return Price.objects.all() if model_id is None else Price.objects.filter(model_id=model_id)
+
+
+def current_prices(model_ids: Iterable[str], *, now: datetime) -> dict[str, Price]:
+    """The price in force by model; a model without one is absent. One query."""
+    rows = Price.objects.filter(model__in=list(model_ids), effective_from__lte=now)
+    return {price.model_id: price for price in rows.order_by("model_id", "effective_from")}
 
 
 def quarantined(principal: Principal) -> QuerySet[QuarantinedUsage]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from control_plane.endpoints.models import Endpoint
@@ -148,12 +148,14 @@ def _believed_alive(nodes: dict[str, Node], num_held: Mapping[str, int]) -> set[
 
 
 def wanted_replicas(model: str | None = None) -> dict[str, dict[str, int]]:
-    """On how many nodes each project wants to be, by target model: as many as its most wanting endpoint."""
+    """On how many nodes each project wants to be, by target model: as many as its most wanting endpoint allows."""
     alive = Q(desired_state="running") | ~Q(state__in=["stopped", "deleted"])
     rows = Endpoint.objects.unscoped().filter(alive)
     if model is not None:
         rows = rows.filter(model_id=model)
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for model_id, project_id in rows.values_list("model_id", "project_id").distinct():
-        found[model_id][project_id] = 1
+    for model_id, project_id, most in (
+        rows.order_by().values_list("model_id", "project_id").annotate(most=Max("max_replicas"))
+    ):
+        found[model_id][project_id] = most
     return found

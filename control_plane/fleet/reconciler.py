@@ -23,8 +23,10 @@ class Serving:
 
     heard: int  # any state
     ready: int
-    applied: int | None  # newest generation among ready nodes
+    applied: int | None  # the generation that as many ready nodes have applied as the endpoint needs
     lagging: int | None  # oldest generation among nodes that are heard of
+    needed: int = 1  # ready nodes below which the endpoint is degraded
+    newest: int | None = None  # newest generation among ready nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ def next_move(state: str, desired: str, generation: int, serving: Serving) -> Mo
     if desired == "stopped":
         return _away("stopping", "stopped", state, generation, serving)
     current = serving.applied is not None and serving.applied >= generation
+    served = serving.newest is not None and serving.newest >= generation
     match state:
-        case "pending" | "stopped" | "stopping" | "failed":
+        case "pending" | "stopped" | "stopping" | "failed" | "deleting" | "deleted":
             return Move("provisioning", "placing", "Waiting for a node that serves this model.")
         case "provisioning" if serving.heard:
             return Move("loading", "applying", "A node has been found; it is applying the configuration.")
@@ -52,7 +55,12 @@ def next_move(state: str, desired: str, generation: int, serving: Serving) -> Mo
             return Move("ready", "serving", "A ready node serves the current configuration.")
         case "ready" | "updating" if not serving.ready:
             return Move("degraded", "no_ready_node", "No ready node has been heard of.")
-        case "ready" | "degraded" if serving.ready and not current:
+        case "loading" | "ready" | "updating" if serving.ready < serving.needed and served:
+            message = f"{serving.ready} of the {serving.needed} nodes that it needs are ready."
+            return Move("degraded", "too_few_nodes", message)
+        case "ready" if not current:
+            return Move("updating", "applying", "Nodes are applying a change.")
+        case "degraded" if serving.ready and not served:
             return Move("updating", "applying", "Nodes are applying a change.")
     return None
 
@@ -67,14 +75,16 @@ def _away(going: str, gone: str, state: str, generation: int, serving: Serving) 
     return None
 
 
-def serving_of(nodes: Iterable[Node]) -> Serving:
+def serving_of(nodes: Iterable[Node], needed: int = 1) -> Serving:
     nodes = list(nodes)
-    ready = [node.applied_generation for node in nodes if node.serves(0)]
+    ready = sorted((node.applied_generation for node in nodes if node.serves(0)), reverse=True)
     return Serving(
         heard=len(nodes),
         ready=len(ready),
-        applied=max(ready, default=None),
+        applied=ready[needed - 1] if len(ready) >= needed else None,
         lagging=min((node.applied_generation for node in nodes), default=None),
+        needed=needed,
+        newest=max(ready, default=None),
     )
 
 
@@ -89,12 +99,13 @@ def reconcile(node_id: str | None = None) -> int:
         mark_lost()
         place_all()
     holders = _holders(node_id)
-    rows = Endpoint.objects.unscoped().exclude(state="deleted")
+    rows = Endpoint.objects.unscoped().exclude(state="deleted", desired_state="deleted")
     if node_id is not None:
         rows = rows.filter(project__in={project_id for project_id, _ in holders})
     moves = 0
     for endpoint in rows.order_by("id").iterator(chunk_size=1000):
-        moves += _settle(endpoint, serving_of(holders.get((endpoint.project_id, endpoint.model_id), [])))
+        nodes = holders.get((endpoint.project_id, endpoint.model_id), [])
+        moves += _settle(endpoint, serving_of(nodes, endpoint.min_replicas))
     return moves
 
 
@@ -128,7 +139,7 @@ def _settle(seen: Endpoint, serving: Serving) -> int:
 
 def _observed(endpoint: Endpoint, serving: Serving) -> int | None:
     """The endpoint's generation once a ready node has applied it, if that is news."""
-    if serving.applied is None or serving.applied < endpoint.generation:
+    if serving.newest is None or serving.newest < endpoint.generation:
         return None
     return endpoint.generation if endpoint.observed_generation != endpoint.generation else None
 

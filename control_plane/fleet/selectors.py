@@ -102,12 +102,28 @@ class Capacity:
     adaptive_bytes: int
 
 
-def availability() -> dict[str, int]:
-    """Nodes that answer requests, by target model: what the catalogue shows to everybody."""
-    found: Counter[str] = Counter()
-    for node in Node.objects.exclude(state="lost"):
-        found[node.model] += node.serves(0)
-    return dict(found)
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """ready_nodes: nodes that answer requests. free_projects: how many more projects the nodes take."""
+
+    ready_nodes: int = 0
+    free_projects: int = 0
+
+    def __add__(self, other: Availability) -> Availability:
+        return Availability(self.ready_nodes + other.ready_nodes, self.free_projects + other.free_projects)
+
+
+def availability() -> dict[str, Availability]:
+    """By target model: what the catalogue shows to everybody. Sums over all tenants, and nothing of any of them."""
+    nodes = list(Node.objects.exclude(state="lost"))
+    with widened():
+        rows = Placement.objects.filter(node__in=[node.id for node in nodes]).values("node_id").order_by("node_id")
+        placed = {row["node_id"]: row["placed"] for row in rows.annotate(placed=Count("id"))}
+    found: dict[str, Availability] = {}
+    for node in nodes:
+        free = max(node.max_projects - placed.get(node.id, 0), 0) if node.accepts else 0
+        found[node.model] = found.get(node.model, Availability()) + Availability(int(node.serves(0)), free)
+    return found
 
 
 def capacity(principal: Principal) -> list[Capacity]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 
+from celery import current_app
 from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from control_plane.common.errors import Conflict, Invalid
 from control_plane.common.ids import InvalidId, decode
 from control_plane.common.moments import read_moment
 from control_plane.common.states import record_event, transition
-from control_plane.endpoints.models import ARMS, Endpoint, SpeculationWindow
-from control_plane.fleet import placement
+from control_plane.endpoints.models import ARMS, Deployment, Endpoint, SpeculationWindow
+from control_plane.fleet import placement, rollouts
 from control_plane.fleet.models import Node
 from control_plane.fleet.reconciler import reconcile
 from dataplane import contracts
 
 logger = logging.getLogger(__name__)
 
+_MOMENTS = ("first_token", "per_token", "acceptance")
 _COUNTS = ("applied_generation", "running_requests", "waiting_requests", "usage_spooled", "traffic_dropped")
 
 
@@ -48,11 +52,27 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
     if node.state != state:
         transition(node, state, code="reported")
     store_windows(node.id, status.windows)
+    _nudge_rollouts(node.id)
     _announce(node, refused)
     if node.model != model:
         placement.clear(node.id)
     if before != (node.state, node.applied_generation, node.boot_id):
         reconcile(node.id)
+
+
+def _nudge_rollouts(node_id: str) -> None:
+    """What this report shows may move a rollout. A lost nudge costs seconds: the sweep comes by anyway."""
+    found = rollouts.open_on(node_id)
+    if not found:
+        return
+
+    def nudge() -> None:
+        try:
+            current_app.send_task("fleet.advance_rollouts", [found], expires=10, retry=False)
+        except OperationalError as error:  # the broker is away
+            logger.warning("could not nudge the rollouts of node %s: %s", node_id, error)
+
+    transaction.on_commit(nudge)
 
 
 def _check(status: contracts.NodeStatus) -> None:
@@ -104,10 +124,13 @@ def store_windows(node_id: str, windows: tuple[contracts.SpeculationWindow, ...]
     """Store what speculation did. A window that makes no sense is logged and dropped: it is telemetry, not money."""
     node = Node.objects.get(pk=node_id)
     endpoints = _endpoints(node, {window.endpoint_id for window in windows})
+    deployments = dict(Deployment.objects.filter(endpoint__in=endpoints).values_list("id", "endpoint_id"))
     rows = []
     for window in windows:
         endpoint = endpoints.get(window.endpoint_id)
         problem = "unknown endpoint" if endpoint is None else _problem(window)
+        if window.deployment_id and deployments.get(window.deployment_id) != window.endpoint_id:
+            problem = problem or "unknown deployment"
         if endpoint is None or problem:
             logger.warning("node %s: window of %s dropped: %s", node_id, window.endpoint_id, problem)
             continue
@@ -135,6 +158,10 @@ def _problem(window: contracts.SpeculationWindow) -> str:
     counts = (window.requests, window.completion_tokens, window.steps, window.drafted, window.accepted)
     if not all(0 <= count < 2**31 for count in counts) or window.accepted > window.drafted:
         return "counts make no sense"
+    if not 0 <= window.errors <= window.requests:
+        return "errors make no sense"
+    if not all(_is_possible(getattr(window, name), window.requests) for name in _MOMENTS):
+        return "moments make no sense"
     if not 0 <= window.decode_seconds < 1e9:
         return "decode_seconds makes no sense"
     try:
@@ -145,6 +172,14 @@ def _problem(window: contracts.SpeculationWindow) -> str:
     except ValueError as error:
         return str(error)[:100]
     return ""
+
+
+def _is_possible(moments: contracts.Moments, requests: int) -> bool:
+    """Whether so many logarithms can have these sums (Cauchy and Schwarz, with room for rounding)."""
+    count, total, squares = moments.count, moments.total, moments.squares
+    if not (0 <= count <= requests and math.isfinite(total) and 0.0 <= squares < 1e12):
+        return False
+    return total * total <= count * squares * (1 + 1e-9) + 1e-9
 
 
 def _window_row(node_id: str, endpoint: Endpoint, window: contracts.SpeculationWindow) -> SpeculationWindow:
@@ -167,4 +202,11 @@ def _window_row(node_id: str, endpoint: Endpoint, window: contracts.SpeculationW
         drafted_by_source=window.drafted_by_source,
         accepted_by_source=window.accepted_by_source,
         relearning=window.relearning,
+        deployment_id=window.deployment_id or None,
+        errors=window.errors,
+        **{
+            f"{name}_{part}": getattr(getattr(window, name), part)
+            for name in _MOMENTS
+            for part in ("count", "total", "squares")
+        },
     )

@@ -13,17 +13,48 @@ from rest_framework.response import Response
 from control_plane.common.pagination import PageQuery, page, page_body, page_schema
 from control_plane.common.parsing import StrictSerializer, TypedIdSerializerField, read_body
 from control_plane.common.views import ApiView
-from control_plane.endpoints.api import EndpointEventSerializer, StateReason
-from control_plane.speculators import selectors, services
-from control_plane.speculators.models import MAX_RETENTION_DAYS, PROMOTIONS, STRATEGIES, VersionState
+from control_plane.endpoints.serializers import EndpointEventSerializer, RolloutPlanBody, StateReason, plan_from
+from control_plane.speculators import canary, selectors, services
+from control_plane.speculators.models import (
+    COALESCE_BOUNDS,
+    COALESCING,
+    MAX_RETENTION_DAYS,
+    MEMORY_SCOPES,
+    PROMOTIONS,
+    REDACTIONS,
+    STRATEGIES,
+    VersionState,
+)
 from control_plane.speculators.models import Speculator as SpeculatorRow
 from control_plane.tenants.selectors import project as find_project
+
+
+def _bounds(name: str) -> dict[str, Any]:
+    low, high = COALESCE_BOUNDS[name]
+    return {"min_value": low, "max_value": high}
 
 
 class TrafficPolicyBody(StrictSerializer):
     capture = serializers.BooleanField(help_text="Consent: may requests be kept for training?")
     sample_rate = serializers.FloatField(min_value=0, max_value=1, default=1.0)
     retention_days = serializers.IntegerField(min_value=1, max_value=MAX_RETENTION_DAYS, default=30)
+    redaction = serializers.ChoiceField(
+        REDACTIONS,
+        default="drop",
+        help_text="Before storage: `drop` records with secrets or personal data, `mask` these, or `off`.",
+    )
+    memory_scope = serializers.ChoiceField(
+        MEMORY_SCOPES,
+        default="project",
+        help_text="Who shares what the tenant memory learns; `end_user`: requests with the same `user`.",
+    )
+    stream_coalescing = serializers.ChoiceField(
+        COALESCING,
+        default="none",
+        help_text="Hides what a step accepted: parts of `coalesce_tokens`, or one in `coalesce_milliseconds`.",
+    )
+    coalesce_tokens = serializers.IntegerField(**_bounds("coalesce_tokens"), default=16)
+    coalesce_milliseconds = serializers.IntegerField(**_bounds("coalesce_milliseconds"), default=100)
 
 
 class TrafficPolicySerializer(serializers.Serializer[Any]):
@@ -31,6 +62,11 @@ class TrafficPolicySerializer(serializers.Serializer[Any]):
     capture = serializers.BooleanField()
     sample_rate = serializers.FloatField()
     retention_days = serializers.IntegerField()
+    redaction = serializers.ChoiceField(REDACTIONS)
+    memory_scope = serializers.ChoiceField(MEMORY_SCOPES)
+    stream_coalescing = serializers.ChoiceField(COALESCING)
+    coalesce_tokens = serializers.IntegerField()
+    coalesce_milliseconds = serializers.IntegerField()
     erased_before = serializers.DateTimeField(allow_null=True)
     updated_at = serializers.DateTimeField(allow_null=True)
 
@@ -82,6 +118,9 @@ class SpeculatorVersionSerializer(serializers.Serializer[Any]):
     window_end = serializers.DateTimeField(allow_null=True)
     sample_count = serializers.IntegerField()
     consent = serializers.JSONField()
+    lineage = serializers.JSONField(
+        help_text="The digest of the input, how much it was, and how many records were captured under which policy."
+    )
     evaluation = serializers.JSONField(
         help_text="Held-out replay by arm (candidate, static, incumbent); `interval` bounds its acceptance length."
     )
@@ -103,6 +142,10 @@ class SpeculatorQuery(PageQuery):
 class SpeculatorVersionQuery(SpeculatorQuery):
     speculator_id = TypedIdSerializerField("spk", required=False)
     state = serializers.ChoiceField(VersionState.values, required=False)
+
+
+class PromoteBody(StrictSerializer):
+    rollout = RolloutPlanBody(required=False)
 
 
 class RollbackBody(StrictSerializer):
@@ -205,12 +248,22 @@ class SpeculatorVersion(ApiView):
 
 
 class Promote(ApiView):
-    @extend_schema(operation_id="promote_speculator_version", request=None, responses=SpeculatorVersionSerializer)
+    @extend_schema(
+        operation_id="promote_speculator_version",
+        request=PromoteBody,
+        responses=SpeculatorVersionSerializer,
+        description="Make the version the live one: as `rollout` says, else as the speculator's policy does. A canary "
+        "shifts the requests of one endpoint step by step; the version is `canary` meanwhile, and `active` or "
+        "`quarantined` afterwards.",
+    )
     def post(self, request: Request, version_id: str) -> Response:
         found = selectors.version(self.principal, version_id, "speculator:write")
-        changed = services.promote(
-            found, actor=self.principal.actor, message="Promoted on request.", request_id=self.request_id
-        )
+        plan = plan_from(read_body(PromoteBody, request).get("rollout"), found.speculator.strategy)
+        said = {"actor": self.principal.actor, "message": "Promoted on request.", "request_id": self.request_id}
+        if plan.strategy == "immediate":
+            changed = services.promote(found, **said)
+        else:
+            changed = canary.start(found, plan, **said)
         return Response(SpeculatorVersionSerializer(changed).data)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -26,6 +28,17 @@ POLICY_BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+REDACTIONS = ("off", "drop", "mask")
+MEMORY_SCOPES = ("project", "end_user")
+COALESCING = ("none", "tokens", "interval")
+# What a stream's parts may be; both ends are allowed.
+COALESCE_BOUNDS = {"coalesce_tokens": (2, 256), "coalesce_milliseconds": (10, 2000)}
+
+
+def _end_user_key() -> str:
+    return secrets.token_hex(32)
+
+
 class TrafficPolicy(TenantModel):
     """A project's consent. No row means: no consent. `capture` off means that no content leaves a request."""
 
@@ -38,6 +51,14 @@ class TrafficPolicy(TenantModel):
     retention_days = models.PositiveIntegerField(
         default=30, validators=[MinValueValidator(1), MaxValueValidator(MAX_RETENTION_DAYS)]
     )
+    redaction = models.CharField(max_length=8, choices=[(name, name) for name in REDACTIONS], default="drop")
+    memory_scope = models.CharField(max_length=16, choices=[(name, name) for name in MEMORY_SCOPES], default="project")
+    stream_coalescing = models.CharField(max_length=16, choices=[(name, name) for name in COALESCING], default="none")
+    coalesce_tokens = models.PositiveIntegerField(default=16)
+    coalesce_milliseconds = models.PositiveIntegerField(default=100)
+    # Under which end users have their ids (contracts.end_user_id). It never changes: ids would lose their traffic.
+    end_user_key = models.CharField(max_length=64, default=_end_user_key, editable=False)
+    end_user_erasures = models.PositiveIntegerField(default=0, editable=False)
     # Traffic that a node recorded up to this moment was deleted; a copy that arrives later is deleted too.
     erased_before = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -50,6 +71,16 @@ class TrafficPolicy(TenantModel):
             models.CheckConstraint(
                 condition=Q(retention_days__gte=1, retention_days__lte=MAX_RETENTION_DAYS),
                 name="traffic_policy_retention_days",
+            ),
+            models.CheckConstraint(
+                condition=Q(redaction__in=REDACTIONS, memory_scope__in=MEMORY_SCOPES, stream_coalescing__in=COALESCING),
+                name="traffic_policy_choices",
+            ),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__gte": low, f"{name}__lte": high}), name=f"traffic_policy_{name}"
+                )
+                for name, (low, high) in COALESCE_BOUNDS.items()
             ),
         ]
 
@@ -107,12 +138,12 @@ class VersionState(models.TextChoices):
 
 
 S = VersionState
-# A version is evaluated by its training run before it exists (decision 0016): it goes from verifying to eligible.
+# A version is evaluated by its training run before it exists: it goes from verifying to eligible.
 VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
     S.UPLOADING: frozenset({S.VERIFYING, S.REJECTED, S.RETIRED}),
     S.VERIFYING: frozenset({S.ELIGIBLE, S.REJECTED, S.QUARANTINED, S.RETIRED}),
     S.ELIGIBLE: frozenset({S.CANARY, S.ACTIVE, S.QUARANTINED, S.RETIRED}),
-    S.CANARY: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
+    S.CANARY: frozenset({S.ACTIVE, S.ELIGIBLE, S.QUARANTINED, S.RETIRED}),
     S.ACTIVE: frozenset({S.SUPERSEDED, S.QUARANTINED, S.RETIRED}),
     S.SUPERSEDED: frozenset({S.ACTIVE, S.QUARANTINED, S.RETIRED}),
     S.REJECTED: frozenset({S.RETIRED}),
@@ -121,6 +152,8 @@ VERSION_TRANSITIONS: dict[str, frozenset[str]] = {
     S.PURGED: frozenset(),
 }
 PROMOTABLE = frozenset({S.ELIGIBLE, S.SUPERSEDED})
+# In which a deployment that names the version may run it; else the static speculator serves.
+SERVABLE = frozenset({S.ELIGIBLE, S.CANARY, S.ACTIVE, S.SUPERSEDED})
 
 
 class SpeculatorVersion(Stateful, TenantModel):
@@ -148,6 +181,7 @@ class SpeculatorVersion(Stateful, TenantModel):
     window_end = models.DateTimeField(null=True, blank=True)
     sample_count = models.PositiveIntegerField(default=0)
     consent = models.JSONField(default=dict)
+    lineage = models.JSONField(default=dict)  # what the input was and under which consents it was captured
     # evidence
     evaluation = models.JSONField(default=dict)
     gate = models.JSONField(default=dict)
@@ -160,6 +194,7 @@ class SpeculatorVersion(Stateful, TenantModel):
             models.UniqueConstraint(fields=["speculator", "number"], name="speculator_version_number"),
             # The target of composite foreign keys: parents and runs can't name another speculator's version.
             models.UniqueConstraint(fields=["speculator", "id"], name="speculator_version_speculator_id"),
+            models.UniqueConstraint(fields=["project", "id"], name="speculator_version_project_id"),
             models.UniqueConstraint(
                 fields=["speculator"], condition=Q(state="active"), name="speculator_version_one_active"
             ),
@@ -184,6 +219,7 @@ class AdaptationKind(models.TextChoices):
     SKIPPED = "skipped"
     FAILED = "failed"
     WAITING = "waiting"  # a version passed the gate, and a person decides
+    CANARY = "canary"  # a version is on trial with a share of an endpoint's requests
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     REGRESSED = "regressed"

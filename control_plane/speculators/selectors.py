@@ -8,6 +8,7 @@ from django.db.models import Prefetch, QuerySet
 
 from control_plane.endpoints.models import Endpoint
 from control_plane.speculators.models import (
+    SERVABLE,
     Speculator,
     SpeculatorVersion,
     SpeculatorVersionEvent,
@@ -28,8 +29,24 @@ def traffic_policy_of(project: Project) -> contracts.TrafficPolicy:
 
 def traffic_policies(project_ids: Iterable[str]) -> dict[str, contracts.TrafficPolicy]:
     """Consent of many projects in one query; projects without a row are absent."""
-    rows = TrafficPolicy.objects.filter(project__in=list(project_ids))
-    return {row.project_id: contracts.TrafficPolicy(row.capture, row.sample_rate, row.retention_days) for row in rows}
+    rows = traffic_policy_rows(project_ids)
+    return {project_id: as_contract(row) for project_id, row in rows.items()}
+
+
+def traffic_policy_rows(project_ids: Iterable[str]) -> dict[str, TrafficPolicy]:
+    """The same with what nodes must know beside the consent."""
+    return {row.project_id: row for row in TrafficPolicy.objects.filter(project__in=list(project_ids))}
+
+
+def as_contract(row: TrafficPolicy) -> contracts.TrafficPolicy:
+    """The consent as nodes know it, and as records and lineage keep it."""
+    return contracts.TrafficPolicy(
+        capture=row.capture,
+        sample_rate=row.sample_rate,
+        retention_days=row.retention_days,
+        redaction=row.redaction,  # type: ignore[arg-type]
+        memory_scope=row.memory_scope,  # type: ignore[arg-type]
+    )
 
 
 def active_version_ref(endpoint: Endpoint) -> contracts.SpeculatorRef | None:
@@ -52,6 +69,25 @@ def active_version_refs(project_ids: Iterable[str]) -> dict[tuple[str, str], con
             manifest_sha256=manifest_sha256,
         )
         for project_id, model_id, speculator_id, version_id, number, manifest_key, manifest_sha256 in found
+    }
+
+
+def pinned_version_refs(project_ids: Iterable[str], version_ids: Iterable[str]) -> dict[str, contracts.SpeculatorRef]:
+    """Versions that deployments name, by id, in one query; without those that may not serve (any more)."""
+    wanted = list(version_ids)
+    if not wanted:
+        return {}
+    rows = SpeculatorVersion.objects.filter(project__in=list(project_ids), pk__in=wanted, state__in=SERVABLE)
+    found = rows.values_list("id", "speculator_id", "number", "manifest_key", "manifest_sha256")
+    return {
+        version_id: contracts.SpeculatorRef(
+            speculator_id=speculator_id,
+            speculator_version_id=version_id,
+            number=number,
+            manifest_key=manifest_key,
+            manifest_sha256=manifest_sha256,
+        )
+        for version_id, speculator_id, number, manifest_key, manifest_sha256 in found
     }
 
 

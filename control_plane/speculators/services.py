@@ -21,8 +21,12 @@ from control_plane.common.ids import new_id
 from control_plane.common.states import record_event, transition
 from control_plane.speculators.manifest import SigningKey, artifact_key, encode, manifest_key, sign
 from control_plane.speculators.models import (
+    COALESCE_BOUNDS,
+    COALESCING,
     MAX_RETENTION_DAYS,
+    MEMORY_SCOPES,
     PROMOTABLE,
+    REDACTIONS,
     AdaptationKind,
     Speculator,
     SpeculatorVersion,
@@ -37,6 +41,7 @@ from control_plane.tenants.placements import bump_generation
 from dataplane.contracts import ArtifactFile, Manifest, SignedManifest
 
 SYSTEM = "system"
+POLICY_CHOICES = {"redaction": REDACTIONS, "memory_scope": MEMORY_SCOPES, "stream_coalescing": COALESCING}
 
 
 # ------------------------------------------------------------------------------------------------------------ consent
@@ -49,18 +54,36 @@ def set_traffic_policy(
     capture: bool,
     sample_rate: float,
     retention_days: int,
+    redaction: str = "drop",
+    memory_scope: str = "project",
+    stream_coalescing: str = "none",
+    coalesce_tokens: int = 16,
+    coalesce_milliseconds: int = 100,
     actor: str,
     request_id: str = "",
 ) -> TrafficPolicy:
-    """Change a project's consent. Turning capture off stops collection now; deleting is a request of its own."""
+    """Replace a project's data policy. Turning capture off stops collection now; deleting is a request of its own.
+
+    Raises Invalid with the field's name.
+    """
     if not 0.0 <= sample_rate <= 1.0:
         raise Invalid("The sample rate must lie between 0 and 1.", pointer="/sample_rate")
     if not 1 <= retention_days <= MAX_RETENTION_DAYS:
         raise Invalid(f"Retention must be 1 to {MAX_RETENTION_DAYS} days.", pointer="/retention_days")
+    chosen = {"redaction": redaction, "memory_scope": memory_scope, "stream_coalescing": stream_coalescing}
+    for name, value in chosen.items():
+        if value not in POLICY_CHOICES[name]:
+            raise Invalid(f"This must be one of {', '.join(POLICY_CHOICES[name])}.", pointer=f"/{name}")
+    parts = {"coalesce_tokens": coalesce_tokens, "coalesce_milliseconds": coalesce_milliseconds}
+    for name, number in parts.items():
+        low, high = COALESCE_BOUNDS[name]
+        if not low <= number <= high:
+            raise Invalid(f"This must lie between {low} and {high}.", pointer=f"/{name}")
     policy, _ = TrafficPolicy.objects.select_for_update().get_or_create(
         project=project, defaults={"organization_id": project.organization_id}
     )
-    wanted = {"capture": capture, "sample_rate": sample_rate, "retention_days": retention_days}
+    wanted: dict[str, Any] = {"capture": capture, "sample_rate": sample_rate, "retention_days": retention_days}
+    wanted |= chosen | parts
     changes = {name: [getattr(policy, name), value] for name, value in wanted.items() if getattr(policy, name) != value}
     if not changes:
         return policy
@@ -85,6 +108,17 @@ def note_erasure(project: Project, *, at: datetime) -> None:
     TrafficPolicy.objects.update_or_create(
         project=project, defaults={"erased_before": at, "organization_id": project.organization_id}
     )
+
+
+@transaction.atomic
+def note_end_user_erasure(project: Project) -> TrafficPolicy:
+    """Nodes forget what the project's memory learned and what they have not sent; returns the policy with its key."""
+    policy, _ = TrafficPolicy.objects.select_for_update().get_or_create(
+        project=project, defaults={"organization_id": project.organization_id}
+    )
+    policy.end_user_erasures += 1
+    policy.save(update_fields=["end_user_erasures"])
+    return policy
 
 
 # -------------------------------------------------------------------------------------------------------- speculators
@@ -126,6 +160,7 @@ class Artifact:
     window_start: datetime | None
     window_end: datetime | None
     consent: Mapping[str, Any]
+    lineage: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     gate: Mapping[str, Any]
 
@@ -175,6 +210,7 @@ def create_version(
         window_start=artifact.window_start,
         window_end=artifact.window_end,
         consent=dict(artifact.consent),
+        lineage=dict(artifact.lineage),
         evaluation=dict(artifact.evaluation),
         gate=dict(artifact.gate),
         created_at=now,
@@ -185,14 +221,23 @@ def create_version(
 
 @transaction.atomic
 def promote(
-    version: SpeculatorVersion, *, actor: str, code: str = "promoted", message: str = "", request_id: str = ""
+    version: SpeculatorVersion,
+    *,
+    actor: str,
+    code: str = "promoted",
+    message: str = "",
+    request_id: str = "",
+    on_trial: bool = False,
 ) -> SpeculatorVersion:
-    """Make the version the one that serves; the one before it is superseded. Promoting the active one is a no-op."""
+    """Make the version the one that serves; the one before it is superseded. Promoting the active one is a no-op.
+
+    on_trial: it is a canary whose rollout has completed (canary.py).
+    """
     speculator = _lock(version.speculator)
     version.refresh_from_db()
     if version.state == VersionState.ACTIVE:
         return version
-    if version.state not in PROMOTABLE:
+    if version.state not in PROMOTABLE and not (on_trial and version.state == VersionState.CANARY):
         raise Conflict(f"A version that is {version.state} can't be promoted.", code="illegal_transition")
     before = active_version(speculator)
     if before is not None:

@@ -113,7 +113,7 @@ class PermissionSerializer(serializers.Serializer[Any]):
 
 
 class PermissionsSerializer(serializers.Serializer[Any]):
-    data = PermissionSerializer(many=True)  # type: ignore[assignment]
+    data = PermissionSerializer(many=True)  # type: ignore[assignment]  # the field of that name, not the property
 
 
 class NetworkField(serializers.CharField):

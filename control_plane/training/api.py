@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from django.urls import path
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from control_plane.common.object_store import object_store
 from control_plane.common.pagination import PageQuery, page, page_body, page_schema
 from control_plane.common.parsing import StrictSerializer, TypedIdSerializerField, read_body
 from control_plane.common.views import ApiView
@@ -19,6 +21,7 @@ from control_plane.tenants.selectors import project as find_project
 from control_plane.training import erasure, selectors, services
 from control_plane.training.config import training_config
 from control_plane.training.estimate import estimate
+from control_plane.training.export import MAX_RECORDS, export_traffic
 from control_plane.training.losses import MAX_POINTS
 from control_plane.training.models import RunState
 from control_plane.training.models import TrainingRun as TrainingRunRow
@@ -42,6 +45,7 @@ class TrainingRunSerializer(serializers.Serializer[Any]):
     cancel_requested_at = serializers.DateTimeField(allow_null=True)
     inputs = serializers.JSONField(help_text="The frozen input: segments to learn from and held out.")
     consent = serializers.JSONField()
+    lineage = serializers.JSONField(help_text="As the version's, known once the input was read.")
     incumbent_version_id = serializers.CharField(source="incumbent_id", allow_null=True)
     report = serializers.JSONField(allow_null=True, help_text="What the training process measured.")
     gate = serializers.JSONField(allow_null=True, help_text="The gate's decision: outcome, reason, gain and its bound.")
@@ -106,12 +110,30 @@ class TrafficSerializer(serializers.Serializer[Any]):
 class ErasureReceiptSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     project_id = serializers.CharField()
+    end_user_id = serializers.CharField(help_text="Whose traffic it was; empty: everybody's.")
     requested_by = serializers.CharField()
     requested_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
-    num_objects = serializers.IntegerField()
+    num_objects = serializers.IntegerField(help_text="Objects deleted, or rewritten without the end user's records.")
     num_records = serializers.IntegerField()
     retired_versions = serializers.ListField(child=serializers.CharField())
+
+
+class EndUserErasureBody(StrictSerializer):
+    end_user = serializers.CharField(
+        max_length=1024,
+        trim_whitespace=False,
+        help_text="As the requests named it (`user`, `safety_identifier`). It is not stored.",
+    )
+
+
+class TrafficExportQuery(StrictSerializer):
+    after = serializers.IntegerField(
+        min_value=0, max_value=2**62, default=0, help_text="`x-slipstream-next-after` of the part before."
+    )
+    end_user_id = serializers.RegexField(
+        r"^eu_[0-9a-f]{32}$", required=False, help_text="Only this end user's: see `x-slipstream-end-user` of answers."
+    )
 
 
 class TrainingRuns(ApiView):
@@ -201,6 +223,47 @@ class Erasures(ApiView):
         rows, cursor = page(selectors.erasures(project), **self.query)
         return Response(page_body(list(ErasureReceiptSerializer(rows, many=True).data), cursor))
 
+    @extend_schema(
+        operation_id="delete_end_user_traffic",
+        request=EndUserErasureBody,
+        responses={202: ErasureReceiptSerializer},
+        description="Delete what one end user sent, and every version that learned from it. Nodes forget what the "
+        "project's memory learned.",
+    )
+    def post(self, request: Request, project_id: str) -> Response:
+        project = find_project(self.principal, project_id, "traffic:delete")
+        body = read_body(EndUserErasureBody, request)
+        receipt = erasure.request_end_user_erasure(
+            project, body["end_user"], actor=self.principal.actor, request_id=self.request_id
+        )
+        return Response(ErasureReceiptSerializer(receipt).data, status=202)
+
+
+class Export(ApiView):
+    queries = {"get": TrafficExportQuery}
+
+    @extend_schema(
+        operation_id="export_traffic",
+        responses={(200, "application/jsonl"): OpenApiResponse(str)},
+        description=f"The stored records, at least {MAX_RECORDS} where there are as many: go on with the header "
+        "`x-slipstream-next-after` as `after` until it is missing. Text beside the tokens where this service has the "
+        "model's vocabulary. Audited.",
+    )
+    def get(self, request: Request, project_id: str) -> HttpResponse:
+        project = find_project(self.principal, project_id, "traffic:export")
+        part = export_traffic(
+            project,
+            object_store(),
+            models_dir=training_config().models_dir,
+            actor=self.principal.actor,
+            request_id=self.request_id,
+            **self.query,
+        )
+        headers = {"Content-Disposition": f'attachment; filename="traffic-{project.id}.jsonl"'}
+        if part.next_after is not None:
+            headers["x-slipstream-next-after"] = str(part.next_after)
+        return HttpResponse(part.content, content_type="application/jsonl; charset=utf-8", headers=headers)
+
 
 urlpatterns = [
     path("speculators/<str:speculator_id>/training-estimate", Estimate.as_view()),
@@ -210,4 +273,5 @@ urlpatterns = [
     path("training-runs/<str:run_id>/events", Events.as_view()),
     path("projects/<str:project_id>/traffic", Traffic.as_view()),
     path("projects/<str:project_id>/traffic-erasures", Erasures.as_view()),
+    path("projects/<str:project_id>/traffic-export", Export.as_view()),
 ]

@@ -21,12 +21,12 @@ from django.db.models import F
 
 from control_plane.common.object_store import ObjectStore, ObjectStoreError
 from control_plane.speculators.models import AdaptationKind, TrafficPolicy
-from control_plane.speculators.selectors import active_version
+from control_plane.speculators.selectors import active_version, as_contract
 from control_plane.speculators.timeline import note
 from control_plane.training.child import Child, ChildLimits, Visible, clean_environment, describe_exit
 from control_plane.training.config import MAX_ATTEMPTS, TrainingConfig, gate_policy_of
 from control_plane.training.gate import GateDecision, GatePolicy, decide
-from control_plane.training.inputs import Inputs, choose_inputs, materialize, static_folder
+from control_plane.training.inputs import Inputs, Materialized, choose_inputs, materialize, static_folder
 from control_plane.training.lease import Cancelled, Lease, LeaseLost, RunFailed, claim_next
 from control_plane.training.losses import LossSeries
 from control_plane.training.models import LEASED, RunState, TrainingRun
@@ -93,12 +93,13 @@ def _attempt(lease: Lease, scratch: Path, *, store: ObjectStore, config: Trainin
         message = f"Skipped: {model.id} has no static speculator, which the adaptive one is trained on top of."
         lease.move(RunState.SKIPPED, code="no_static_speculator", message=message)
         return
-    spec = materialize(run, inputs, lease, scratch, store=store, config=config)
+    given = materialize(run, inputs, lease, scratch, store=store, config=config)
+    spec = given.spec
     if not spec.train_segments:
         message = "Skipped: there is no consented traffic of this model to learn from."
         lease.move(RunState.SKIPPED, code="no_traffic", message=message)
         return
-    report = _train(lease, spec, scratch, config=config)
+    report = _train(lease, given, scratch, config=config)
     decision = decide(report, gate_policy_of(run.speculator, gate))
     evidence = {"report": to_dict(report), "gate": to_dict(decision), "phase": "done", "progress": 1.0}
     if not decision.accept:
@@ -127,7 +128,10 @@ def _freeze(lease: Lease, config: TrainingConfig) -> TrainingRun:
     if run.inputs:
         return lease.move(RunState.PREPARING, code="inputs_kept")
     inputs, last_segment_id = choose_inputs(
-        lease.project_id, max_records=config.max_records, heldout_records=config.heldout_records
+        lease.project_id,
+        max_records=config.max_records,
+        heldout_records=config.heldout_records,
+        redacted=policy.redaction != "off",
     )
     return lease.move(
         RunState.PREPARING,
@@ -136,21 +140,20 @@ def _freeze(lease: Lease, config: TrainingConfig) -> TrainingRun:
         inputs=inputs.to_dict(),
         last_segment_id=last_segment_id,
         consent={
-            "capture": policy.capture,
-            "sample_rate": policy.sample_rate,
-            "retention_days": policy.retention_days,
+            **to_dict(as_contract(policy)),
             "policy_updated_at": policy.updated_at.isoformat(),
         },
         incumbent=active_version(run.speculator),
     )
 
 
-def _train(lease: Lease, spec: TrainingSpec, scratch: Path, *, config: TrainingConfig) -> TrainingReport:
+def _train(lease: Lease, given: Materialized, scratch: Path, *, config: TrainingConfig) -> TrainingReport:
     """Run the child to its end, one heartbeat per poll."""
+    spec = given.spec
     spec_path, out = scratch / "spec.json", scratch / "out"
     out.mkdir()
     spec_path.write_bytes(canonical_json(spec))
-    lease.move(RunState.RUNNING, code="child_started")
+    lease.move(RunState.RUNNING, code="child_started", lineage=given.lineage, end_users=given.end_users)
     started = time.monotonic()
     child = Child(
         [*config.command, str(spec_path), str(out)],

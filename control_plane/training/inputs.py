@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from django.db.models import Q
 
 from control_plane.common.object_store import ObjectNotFoundError, ObjectStore
 from control_plane.endpoints.models import CatalogueModel
@@ -14,7 +17,7 @@ from control_plane.speculators.models import SpeculatorVersion
 from control_plane.training.config import TrainingConfig
 from control_plane.training.lease import Lease, RunFailed
 from control_plane.training.models import TrafficSegment, TrainingRun
-from control_plane.training.segments import SegmentError, copy_records
+from control_plane.training.segments import CopyCount, SegmentError, copy_records
 from dataplane.contracts import TrainingSpec
 
 logger = logging.getLogger(__name__)
@@ -39,9 +42,25 @@ class Inputs:
         return cls(tuple(data["train"]), tuple(data["heldout"]), int(data["records"]))
 
 
-def choose_inputs(project_id: str, *, max_records: int, heldout_records: int) -> tuple[Inputs, int]:
-    """The newest `max_records` of a project and the id of the last segment that exists now."""
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """What the child is given, and what is known of it: the version's lineage, and whose traffic it was."""
+
+    spec: TrainingSpec
+    lineage: dict[str, Any]
+    end_users: list[str]
+
+
+def choose_inputs(
+    project_id: str, *, max_records: int, heldout_records: int, redacted: bool = True
+) -> tuple[Inputs, int]:
+    """The newest `max_records` of a project and the id of the last segment that exists now.
+
+    redacted: the policy asks for it now, so what was captured while it did not is left out.
+    """
     newest_first = TrafficSegment.objects.filter(project=project_id).order_by("-last_at", "-id")
+    if redacted:
+        newest_first = newest_first.filter(Q(consent__redaction__isnull=True) | ~Q(consent__redaction="off"))
     chosen: list[TrafficSegment] = []
     records = 0
     for segment in newest_first.iterator():
@@ -72,11 +91,13 @@ def split(records: list[int], *, heldout_records: int, max_share: float) -> int:
 
 def materialize(
     run: TrainingRun, inputs: Inputs, lease: Lease, scratch: Path, *, store: ObjectStore, config: TrainingConfig
-) -> TrainingSpec:
+) -> Materialized:
     """Bring everything that the child needs into the scratch folder."""
     model = run.speculator.model
+    total, digest, num_segments = CopyCount(), hashlib.sha256(), 0
 
     def copy(keys: tuple[str, ...], name: str) -> tuple[str, ...]:
+        nonlocal num_segments
         folder = scratch / name
         folder.mkdir()
         paths = []
@@ -95,12 +116,17 @@ def materialize(
                 logger.warning("run %s: %d records of %s are not this run's", run.id, count.dropped, key)
             if count.kept:
                 paths.append(str(path))
+                num_segments += 1
+                digest.update(f"{name} {key} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+                total.kept += count.kept
+                total.consents += count.consents
+                total.end_users |= count.end_users
         return tuple(paths)
 
     target = config.models_dir / model.folder
     if not target.is_dir():
         raise RunFailed("missing_model", f"The target model {model.id} is not on this worker.", permanent=True)
-    return TrainingSpec(
+    spec = TrainingSpec(
         training_run_id=run.id,
         project_id=run.project_id,
         target_path=str(target.resolve()),
@@ -114,6 +140,16 @@ def materialize(
         heldout_records=config.heldout_records,
         threads=config.threads,
     )
+    captured = [{"policy": json.loads(policy), "records": count} for policy, count in sorted(total.consents.items())]
+    lineage = {
+        "input_sha256": digest.hexdigest(),  # over "train|heldout", key and digest of each segment, in order
+        "segments": num_segments,
+        "records": total.kept,
+        "end_users": len(total.end_users),
+        "captured_under": captured,
+        "redaction": sorted({str(item["policy"].get("redaction", "drop")) for item in captured}),
+    }
+    return Materialized(spec, lineage, sorted(total.end_users))
 
 
 def static_folder(model: CatalogueModel, config: TrainingConfig) -> Path:

@@ -26,6 +26,8 @@ class TrafficSegment(TenantModel):
     tokens = models.PositiveBigIntegerField()
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
+    consent = models.JSONField(default=dict)  # the policy under which all of it was captured
+    end_users = models.JSONField(default=list, null=True)  # their ids; null: too many to name
     discovered_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -97,6 +99,9 @@ class TrainingRun(Stateful, TenantModel):
     last_segment_id = models.BigIntegerField(default=0)  # traffic after this segment is new to the next run
     consent = models.JSONField(default=dict)
     incumbent = models.ForeignKey(SpeculatorVersion, models.PROTECT, null=True, blank=True, related_name="+")
+    # known when the input was read: `inputs.Materialized`
+    lineage = models.JSONField(default=dict)
+    end_users = models.JSONField(default=list)
     # outcome
     report = models.JSONField(null=True, blank=True)
     gate = models.JSONField(null=True, blank=True)
@@ -132,13 +137,14 @@ class TrainingRunEvent(StateEvent):
 
 
 class ErasureReceipt(TenantModel):
-    """Proof that a project's traffic was deleted, and what had learned from it."""
+    """Proof that a project's traffic, or one end user's, was deleted, and what had learned from it."""
 
     tenant_columns = ("organization", "project")
 
     id = TypedIdField("era", primary_key=True)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
     project = models.ForeignKey(Project, models.PROTECT, related_name="erasure_receipts")
+    end_user_id = models.CharField(max_length=35, blank=True, default="")  # empty: everybody's
     requested_by = models.CharField(max_length=64)
     requested_at = models.DateTimeField(default=timezone.now)
     completed_at = models.DateTimeField(null=True, blank=True)

@@ -13,6 +13,7 @@ from django.db import transaction
 from control_plane.common.errors import Conflict
 from control_plane.common.object_store import ObjectStore
 from control_plane.common.states import can_move, record_event, transition
+from control_plane.speculators import canary
 from control_plane.speculators.manifest import encode, signing_key
 from control_plane.speculators.models import AdaptationKind, Speculator, SpeculatorVersion, TrafficPolicy, VersionState
 from control_plane.speculators.selectors import active_version
@@ -57,6 +58,7 @@ def publish(
             window_start=_time(report.window_start),
             window_end=_time(report.window_end),
             consent=run.consent,
+            lineage=run.lineage,
             evaluation=_evaluation(report, decision),
             gate=to_dict(decision),
         ),
@@ -129,10 +131,25 @@ def _go_live(run: TrainingRun, lease: Lease, version: SpeculatorVersion, decisio
         note(speculator, AdaptationKind.WAITING, message, version=version, training_run_id=run.id)
     elif (current and current.pk) != run.incumbent_id:
         code, message = "superseded", f"{decision.reason} Not promoted: another version went live during the run."
+    elif speculator.strategy == "canary":
+        code, message = _try(run, version, decision)
     else:
         promote(version, actor=SYSTEM, code=decision.code, message=decision.reason)
         code, message = decision.code, decision.reason
     lease.move(RunState.SUCCEEDED, code=code, message=message, version=version)
+
+
+def _try(run: TrainingRun, version: SpeculatorVersion, decision: GateDecision) -> tuple[str, str]:
+    """Let the version prove itself on some of the traffic; where a rollout is open already, it waits for a person."""
+    try:
+        canary.start(version, actor=SYSTEM, code=decision.code, message=decision.reason)
+    except Conflict as error:
+        version.refresh_from_db(fields=["state"])
+        message = f"{decision.reason} Waiting for you: {error.detail}"
+        record_event(version, before=version.state, code=error.code, message=message)
+        note(run.speculator, AdaptationKind.WAITING, message, version=version, training_run_id=run.id)
+        return error.code, message
+    return decision.code, decision.reason
 
 
 def static_digest(artifact: bytes) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import zstandard
+
+from dataplane.contracts import TrafficPolicy, from_dict, to_dict
 
 MAX_LINE_BYTES = 8 << 20
 MAX_SEGMENT_BYTES = 1 << 30  # decompressed: a bomb ends here
@@ -32,12 +36,18 @@ class SegmentMetadata:
     tokens: int
     first_at: datetime
     last_at: datetime
+    consent: dict[str, Any]  # the policy it was captured under; empty: a node that didn't say
+    end_users: list[str] | None  # None: too many to name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CopyCount:
-    kept: int
-    dropped: int
+    """What was copied, and of whom."""
+
+    kept: int = 0
+    dropped: int = 0
+    consents: Counter[str] = field(default_factory=Counter)  # records by canonical policy
+    end_users: set[str] = field(default_factory=set)
 
 
 def traffic_prefix(project_id: str) -> str:
@@ -74,7 +84,23 @@ def read_metadata(metadata: Mapping[str, str]) -> SegmentMetadata:
         raise SegmentError(f"metadata: {error}") from error
     if records < 0 or tokens < 0 or first_at.tzinfo is None or last_at.tzinfo is None:
         raise SegmentError("metadata: negative counts or times without a zone")
-    return SegmentMetadata(records, tokens, first_at.astimezone(UTC), last_at.astimezone(UTC))
+    named = known.get("end_users", "")
+    return SegmentMetadata(
+        records,
+        tokens,
+        first_at.astimezone(UTC),
+        last_at.astimezone(UTC),
+        _consent(known["consent"]) if "consent" in known else {},
+        None if named == "*" else [name for name in named.split(",") if name],
+    )
+
+
+def _consent(text: str) -> dict[str, Any]:
+    try:
+        policy: dict[str, Any] = to_dict(from_dict(TrafficPolicy, json.loads(text)))
+    except ValueError as error:
+        raise SegmentError(f"metadata: consent: {error}") from error
+    return policy
 
 
 def listing_start(project_id: str, *, today: date, lookback_days: int) -> str:
@@ -87,19 +113,52 @@ def copy_records(source: Path, destination: Path, *, project_id: str, model: str
 
     A line that is no such record is dropped and counted. Raises SegmentError when the stream itself is broken.
     """
-    kept = dropped = 0
+    count = CopyCount()
     compressor = zstandard.ZstdCompressor(level=1)
     with destination.open("wb") as file, compressor.stream_writer(file) as out:
-        for line in _lines(source):
-            if _belongs(line, project_id=project_id, model=model):
-                out.write(line + b"\n")
-                kept += 1
-            else:
-                dropped += 1
-    return CopyCount(kept, dropped)
+        for line in lines(source):
+            record = read_record(line)
+            if record.get("project_id") != project_id or record.get("model") != model:
+                count.dropped += 1
+                continue
+            out.write(line + b"\n")
+            count.kept += 1
+            count.consents[json.dumps(record.get("consent") or {}, sort_keys=True)] += 1
+            if end_user := record.get("end_user_id"):
+                count.end_users.add(str(end_user))
+    return count
 
 
-def _lines(source: Path) -> Iterator[bytes]:
+def remove_records(source: Path, destination: Path, *, is_removed: Callable[[dict[str, Any]], bool]) -> Rewritten:
+    """Copy all but the removed records, whatever else they are. Raises SegmentError."""
+    rewritten = Rewritten()
+    compressor = zstandard.ZstdCompressor(level=3)
+    with destination.open("wb") as file, compressor.stream_writer(file) as out:
+        for line in lines(source):
+            record = read_record(line)
+            if is_removed(record):
+                rewritten.removed += 1
+                continue
+            out.write(line + b"\n")
+            rewritten.kept += 1
+            rewritten.tokens += sum(len(record.get(name) or ()) for name in ("prompt_tokens", "output_tokens"))
+            if end_user := record.get("end_user_id"):
+                rewritten.end_users.add(str(end_user))
+    return rewritten
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """A segment after records were removed from it."""
+
+    kept: int = 0
+    removed: int = 0
+    tokens: int = 0
+    end_users: set[str] = field(default_factory=set)
+
+
+def lines(source: Path) -> Iterator[bytes]:
+    """The lines of a compressed segment. Raises SegmentError."""
     total = 0
     try:
         with (
@@ -117,9 +176,10 @@ def _lines(source: Path) -> Iterator[bytes]:
         raise SegmentError(f"{source.name}: {error}") from error
 
 
-def _belongs(line: bytes, *, project_id: str, model: str) -> bool:
+def read_record(line: bytes) -> dict[str, Any]:
+    """The fields of a record; empty if the line is none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and record.get("project_id") == project_id and record.get("model") == model
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -58,7 +58,7 @@ def runs(
 ) -> QuerySet[TrainingRun]:
     rows = TrainingRun.objects.filter(organization__in=principal.organizations_with("training:read"))
     wanted = {"project_id": project_id, "speculator_id": speculator_id, "state": state}
-    rows = rows.defer("loss_series")
+    rows = rows.defer("loss_series", "end_users")
     return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
 
 

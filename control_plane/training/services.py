@@ -17,6 +17,7 @@ from control_plane.speculators.models import AdaptationKind, Speculator, Specula
 from control_plane.speculators.timeline import note
 from control_plane.tenants import audit
 from control_plane.training.config import MAX_ATTEMPTS, training_config
+from control_plane.training.end_users import erased_end_users, remove_end_users
 from control_plane.training.fairness import Quotas
 from control_plane.training.lease import leave_or_keep
 from control_plane.training.models import LEASED, OPEN, RunState, TrafficSegment, TrainingRun
@@ -41,8 +42,9 @@ def discover_segments(policy: TrafficPolicy, store: ObjectStore, *, lookback_day
     """Make rows of the project's new objects; returns how many. Safe to run twice, also at once.
 
     An object that holds deleted traffic, delivered late by a node, is deleted. One that can't be read is logged and
-    left to retention.
+    left to retention. Deleted end users' records are taken out of what arrives late.
     """
+    erased = erased_end_users(policy, lookback_days=lookback_days)
     prefix = traffic_prefix(policy.project_id)
     after = listing_start(policy.project_id, today=timezone.now().date(), lookback_days=lookback_days)
     found = [info.key for info in store.list(prefix, after=after)]
@@ -61,7 +63,7 @@ def discover_segments(policy: TrafficPolicy, store: ObjectStore, *, lookback_day
         if policy.erased_before is not None and metadata.first_at <= policy.erased_before:
             store.delete(key)
             continue
-        _, is_new = TrafficSegment.objects.get_or_create(
+        segment, is_new = TrafficSegment.objects.get_or_create(
             project_id=policy.project_id,
             key=key,
             defaults={
@@ -71,8 +73,12 @@ def discover_segments(policy: TrafficPolicy, store: ObjectStore, *, lookback_day
                 "tokens": metadata.tokens,
                 "first_at": metadata.first_at,
                 "last_at": metadata.last_at,
+                "consent": metadata.consent,
+                "end_users": metadata.end_users,
             },
         )
+        if concerned := {name: at for name, at in erased.items() if at >= segment.first_at}:
+            remove_end_users(segment, concerned, store)
         created += is_new
     return created
 
@@ -80,7 +86,9 @@ def discover_segments(policy: TrafficPolicy, store: ObjectStore, *, lookback_day
 def enforce_retention(policy: TrafficPolicy, store: ObjectStore) -> int:
     """Delete the objects and rows of traffic older than the project allows; returns how many objects."""
     cutoff = timezone.now() - timedelta(days=policy.retention_days)
-    expired = []
+    # Known ones by the moment; what nobody has listed yet, by the day of its key.
+    rows = TrafficSegment.objects.filter(project=policy.project_id, last_at__lt=cutoff)
+    expired = list(rows.values_list("key", flat=True))
     for info in store.list(traffic_prefix(policy.project_id)):
         try:
             if segment_day(info.key) >= cutoff.date():
@@ -89,6 +97,7 @@ def enforce_retention(policy: TrafficPolicy, store: ObjectStore) -> int:
             if info.modified_at >= cutoff:
                 continue
         expired.append(info.key)
+    expired = sorted(set(expired))
     store.delete_many(expired)
     TrafficSegment.objects.filter(project=policy.project_id, key__in=expired).delete()
     return len(expired)

@@ -14,6 +14,7 @@ from control_plane.training import erasure, regressions, services
 from control_plane.training.config import gate_policy, regression_policy, training_config
 from control_plane.training.execution import execute
 from control_plane.training.scheduling import schedule_runs
+from control_plane.training.segments import SegmentError
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +28,12 @@ def execute_run(run_id: str) -> None:
 def discover_segments() -> None:
     """Find new traffic, and what arrives late of deleted traffic; then queue the runs that are due."""
     config, store = training_config(), object_store()
-    for policy in TrafficPolicy.objects.unscoped().filter(Q(capture=True) | Q(erased_before__isnull=False)):
+    for policy in TrafficPolicy.objects.unscoped().filter(
+        Q(capture=True) | Q(erased_before__isnull=False) | Q(end_user_erasures__gt=0)
+    ):
         try:
             services.discover_segments(policy, store, lookback_days=config.lookback_days)
-        except ObjectStoreError as error:
+        except (ObjectStoreError, SegmentError) as error:
             logger.warning("traffic of %s could not be listed: %s", policy.project_id, error)
     schedule_runs(config)
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 
 from control_plane.common.states import StateEvent, Stateful
-from control_plane.endpoints.models import Endpoint, EndpointEvent
+from control_plane.endpoints.models import Endpoint, EndpointEvent, Rollout, RolloutEvent
 from control_plane.speculators.models import SpeculatorVersion, SpeculatorVersionEvent
 from control_plane.tenants.models import AuditEvent
 from control_plane.training.models import TrainingRun, TrainingRunEvent
@@ -29,6 +29,7 @@ class Source:
 
 STATES: Mapping[str, Source] = {
     "endpoint": Source(Endpoint, EndpointEvent),
+    "rollout": Source(Rollout, RolloutEvent),
     "speculator_version": Source(SpeculatorVersion, SpeculatorVersionEvent),
     "training_run": Source(TrainingRun, TrainingRunEvent),
 }

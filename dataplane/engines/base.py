@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from dataplane.engines.accounts import Goodput, StepTrace
 from dataplane.speculation.types import SamplingParams, SpeculationPolicy
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
@@ -26,7 +27,9 @@ class GenerationRequest:
     stop_token_ids: tuple[int, ...] = ()  # generation ends after one of these; it is emitted and not shown
     ignore_eos: bool = False
     num_logprobs: int | None = None  # None: none; 0: of the chosen token; n: and of the n likeliest
+    trace: bool = False  # keep what every step was expected to bring, and why it was decided so
     speculator_version_id: str | None = None  # what the deployment should run; the registry knows what is loaded
+    end_user_id: str = ""  # set: what the tenant memory learns is shared with this end user's requests only
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class SpeculationStats:
     target_seconds: float = 0.0
     decode_seconds: float = 0.0  # from the first token to the last
     relearning: bool = False
+    goodput: Mapping[str, Goodput] = field(default_factory=dict)  # by source: predicted and realised
+    trace: tuple[StepTrace, ...] = ()  # if the request asked for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class Completion:
     index: int  # of the prompt
     tokens: tuple[int, ...]  # generated, including the end token
     finished: bool  # an end token came before the limit
+    finals: torch.Tensor | None = None  # [n - 1, H] of prompt and output, if asked for: what `forward` returned
+    features: torch.Tensor | None = None  # [n - 1, 3 H]
 
 
 def prefill(
@@ -54,11 +56,13 @@ def generate_batch(
     num_slots: int = 32,
     max_context: int = 1024,
     seed: int = 0,
+    keep_features: bool = False,
 ) -> Iterator[Completion]:
     """Continue every prompt; completions come as they finish. A slot that ends takes the next prompt.
 
     `temperatures` per prompt, 0 (default) is greedy. `stop_token_ids` default to the model's end tokens. A prompt
-    must leave room for at least one token in `max_context`, else ValueError.
+    must leave room for at least one token in `max_context`, else ValueError. `keep_features`: completions carry what
+    the model computed on them, as `score_tokens` would of all tokens but the last.
     """
     stops = set(model.config.eos_token_ids if stop_token_ids is None else stop_token_ids)
     random = torch.Generator().manual_seed(seed)
@@ -68,15 +72,19 @@ def generate_batch(
             raise ValueError(f"prompt {index} has {len(prompt)} tokens, the context is {cache.max_context}")
     waiting = list(range(len(prompts)))[::-1]
     running: dict[int, tuple[int, list[int]]] = {}  # slot -> prompt index, its output
+    kept: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}  # slot -> (finals, features) of its rows
     while waiting or running:
         while waiting and cache.num_free:
             index, slot = waiting.pop(), cache.allocate()
-            hidden = [hidden for hidden, _ in prefill(model, cache, slot, prompts[index])][-1][-1:]
+            chunks = list(prefill(model, cache, slot, prompts[index]))
+            hidden = chunks[-1][0][-1:]
+            if keep_features:
+                kept[slot] = chunks
             running[slot] = (index, _sample(model.logits(hidden), [_temperature(temperatures, index)], random))
         for slot, (index, output) in list(running.items()):
             finished = output[-1] in stops
             if finished or len(output) >= max_new_tokens or len(prompts[index]) + len(output) > cache.max_context:
-                yield Completion(index, tuple(output), finished)
+                yield Completion(index, tuple(output), finished, *_joined(kept.pop(slot, [])))
                 cache.free(slot)
                 del running[slot]
         if (waiting and cache.num_free) or not running:
@@ -85,11 +93,20 @@ def generate_batch(
         spans = [Span(slot, cache.length(slot), 1) for slot in slots]
         plan = model.plan(spans, cache)
         roots = torch.tensor([running[slot][1][-1] for slot in slots], device=model.device)
-        hidden, _ = model.forward(roots, plan, cache)
+        hidden, features = model.forward(roots, plan, cache)
         chosen = _sample(model.logits(hidden), [_temperature(temperatures, running[slot][0]) for slot in slots], random)
         for slot, token in zip(slots, chosen, strict=True):
             cache.commit(slot, cache.length(slot) + 1)
             running[slot][1].append(token)
+        for row, slot in enumerate(slots if keep_features else ()):
+            kept[slot].append((hidden[row : row + 1], features[row : row + 1]))
+
+
+def _joined(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    if not parts:
+        return None, None
+    # clones, because tensors made in inference mode can't take part in autograd
+    return torch.cat([finals for finals, _ in parts]).clone(), torch.cat([features for _, features in parts]).clone()
 
 
 def _temperature(temperatures: Sequence[float] | None, index: int) -> float:
@@ -99,8 +116,11 @@ def _temperature(temperatures: Sequence[float] | None, index: int) -> float:
 def _sample(logits: torch.Tensor, temperatures: Sequence[float], random: torch.Generator) -> list[int]:
     """One token per row of [R, V]."""
     chosen: list[int] = logits.argmax(-1).tolist()
-    for row, temperature in enumerate(temperatures):
-        if temperature > 0:
-            probs = torch.softmax(logits[row].float().cpu() / temperature, -1)
-            chosen[row] = int(torch.multinomial(probs, 1, generator=random))
+    rows = [row for row, temperature in enumerate(temperatures) if temperature > 0]
+    if rows:
+        heat = torch.tensor([temperatures[row] for row in rows])[:, None]
+        sums = torch.softmax(logits[rows].float().cpu() / heat, -1).cumsum(-1)
+        coins = torch.rand(len(rows), 1, generator=random) * sums[:, -1:]
+        for row, token in zip(rows, torch.searchsorted(sums, coins, right=True)[:, 0].tolist(), strict=True):
+            chosen[row] = min(token, logits.shape[1] - 1)
     return chosen

@@ -15,16 +15,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from dataplane.contracts import UsageStatus
+from dataplane.contracts import StreamCoalescing, UsageStatus
+from dataplane.engines.accounts import add_goodput
 from dataplane.engines.base import Engine, GenerationRequest, SpeculationStats, TokenLogprob
 from dataplane.errors import ApiError, EngineFailed, Unavailable
-from dataplane.server.text import Codec, PlacedLogprob, TextDelta, TextStream
+from dataplane.server.text import Codec, TextDelta, TextStream
 from dataplane.sync.status import add_counts, add_positions
 
 log = logging.getLogger(__name__)
 
 # An engine that was told to abort ends at the next step boundary. If it takes longer than this, we stop waiting.
 ABORT_SECONDS = 5.0
+NOT_COALESCED = StreamCoalescing()
+NOTHING = TextDelta("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class _Choice:
     request: GenerationRequest
     text: TextStream
     tokens: list[int] = field(default_factory=list)
+    held: TextDelta = NOTHING  # shown with the next part, where streams are coalesced
     cached_tokens: int = 0
     stats: SpeculationStats | None = None
 
@@ -89,10 +93,12 @@ class Generation:
         stop: Sequence[str],
         settle: Callable[[Outcome], Awaitable[None]],
         timeout_seconds: float,
+        coalescing: StreamCoalescing = NOT_COALESCED,
     ) -> None:
         self._engine = engine
         self._num_choices = num_choices
         self._settle = settle
+        self._coalescing = coalescing
         eos = codec.eos_token_ids
         self._choices = [
             _Choice(
@@ -112,6 +118,10 @@ class Generation:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run_choice(index)) for index in range(len(self._choices))]
         self._expiry = loop.call_later(timeout_seconds, self.end_early, "timeout")
+        self._next_part = self._started  # when the mode is "interval"
+        self._parts: asyncio.TimerHandle | None = None
+        if coalescing.mode == "interval":
+            self._show_parts()
         self.task = loop.create_task(self._run())
 
     async def events(self) -> AsyncIterator[Event]:
@@ -139,6 +149,8 @@ class Generation:
     async def _run(self) -> None:
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._expiry.cancel()
+        if self._parts is not None:
+            self._parts.cancel()
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
             if not isinstance(failure, asyncio.CancelledError | EngineFailed):
@@ -176,8 +188,9 @@ class Generation:
             # Cancelled by us, which has its own status already, or an error of the engine, which ends all choices.
             self.end_early("engine_error")
             raise EngineFailed("the engine ended the request")
-        if rest := choice.text.finish():
-            self._events.put_nowait(Delta(index, rest))
+        if self._coalescing.mode == "interval":  # when the last token came is nobody's business either
+            await asyncio.sleep(max(0.0, self._next_part - time.monotonic()))
+        self._emit(index, choice.held + choice.text.finish())
         self._events.put_nowait(ChoiceEnded(index, finish_reason))
 
     def _show(self, index: int, token_ids: Sequence[int], logprobs: Sequence[TokenLogprob]) -> None:
@@ -185,17 +198,29 @@ class Generation:
         choice = self._choices[index]
         if self._first_token_seconds is None:
             self._first_token_seconds = time.monotonic() - self._started
-        text = ""
-        placed: list[PlacedLogprob] = []
         for position, token in enumerate(token_ids):
             choice.tokens.append(token)
-            delta = choice.text.push(token, logprobs[position] if position < len(logprobs) else None)
-            text += delta.text
-            placed += delta.logprobs
+            choice.held += choice.text.push(token, logprobs[position] if position < len(logprobs) else None)
             if choice.text.is_stopped:
                 break
-        if text or placed:
-            self._events.put_nowait(Delta(index, TextDelta(text, tuple(placed))))
+            if self._coalescing.mode == "tokens" and len(choice.tokens) % self._coalescing.tokens == 0:
+                self._emit(index, choice.held)
+        if self._coalescing.mode == "none":
+            self._emit(index, choice.held)
+
+    def _emit(self, index: int, delta: TextDelta) -> None:
+        """What the client sees next of a choice."""
+        self._choices[index].held = NOTHING
+        if delta:
+            self._events.put_nowait(Delta(index, delta))
+
+    def _show_parts(self) -> None:
+        """At fixed times since the start, whatever came meanwhile; nothing where nothing came."""
+        for index, choice in enumerate(self._choices):
+            self._emit(index, choice.held)
+        self._next_part += self._coalescing.milliseconds / 1000
+        loop = asyncio.get_running_loop()
+        self._parts = loop.call_later(max(0.0, self._next_part - time.monotonic()), self._show_parts)
 
     def _outcome(self, status: UsageStatus) -> Outcome:
         firsts = self._choices[:: self._num_choices]  # the choices of one prompt share it: it counts once
@@ -238,5 +263,7 @@ def sum_stats(stats: Sequence[SpeculationStats], *, mode: str) -> SpeculationSta
             target_seconds=total.target_seconds + one.target_seconds,
             decode_seconds=total.decode_seconds + one.decode_seconds,
             relearning=total.relearning or one.relearning,
+            goodput=add_goodput(total.goodput, one.goodput),
+            trace=(*total.trace, *one.trace),
         )
     return total

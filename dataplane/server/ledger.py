@@ -28,6 +28,7 @@ class Admitted:
     deployment_id: str
     speculation: SpeculationPolicy
     is_captured: bool
+    end_user_id: str
     prompts: tuple[tuple[int, ...], ...]
     started_at: float  # seconds since the epoch
     started_clock: float  # monotonic seconds
@@ -77,6 +78,8 @@ class Ledger:
                     prompt_tokens=admitted.prompts[0],
                     output_tokens=outcome.output_tokens[0],
                     speculator_version_id=outcome.stats.speculator_version_id,
+                    end_user_id=admitted.end_user_id,
+                    consent=project.traffic,
                 )
             )
         await asyncio.to_thread(self.spool.append, usage_event(admitted, outcome))

@@ -55,6 +55,27 @@ class Metrics:
         self.decode_seconds = Counter(
             "slipstream_decode_seconds_total", "Seconds of decoding", ("project", "mode"), registry=registry
         )
+        self.steps = Counter(
+            "slipstream_speculation_steps_total", "Steps by who drafted", ("project", "source"), registry=registry
+        )
+        self.step_tokens = Counter(
+            "slipstream_speculation_tokens_total",
+            "Tokens of these steps: predicted by the controller, and realised",
+            ("project", "source", "kind"),
+            registry=registry,
+        )
+        self.step_seconds = Counter(
+            "slipstream_speculation_seconds_total",
+            "Seconds of these steps: predicted by the controller, and realised",
+            ("project", "source", "kind"),
+            registry=registry,
+        )
+        self.relearning = Gauge(
+            "slipstream_relearning",
+            "1 while the endpoint's traffic has drifted from what was learned",
+            ("project", "endpoint"),
+            registry=registry,
+        )
         self.running = Gauge("vllm:num_requests_running", "Requests in the batch", registry=registry)
         self.waiting = Gauge("vllm:num_requests_waiting", "Requests waiting for a slot", registry=registry)
         self.kv_usage = Gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use", registry=registry)
@@ -65,6 +86,9 @@ class Metrics:
         self.traffic_dropped = Gauge("slipstream_traffic_dropped", "Traffic records lost", registry=registry)
         self.traffic_screened = Gauge(
             "slipstream_traffic_screened", "Traffic records not kept because they looked sensitive", registry=registry
+        )
+        self.traffic_masked = Gauge(
+            "slipstream_traffic_masked", "Traffic records in which something was masked", registry=registry
         )
         self.generation = Gauge("slipstream_snapshot_generation", "Generation in force", registry=registry)
 
@@ -87,6 +111,15 @@ class Metrics:
         self.decode_seconds.labels(project_id, stats.mode).inc(stats.decode_seconds)
         if stats.mode == "off":
             return
+        self.relearning.labels(project_id, endpoint_id).set(stats.relearning)
+        for source, sums in stats.goodput.items():
+            self.steps.labels(project_id, source).inc(sums.steps)
+            for kind, tokens, seconds in (
+                ("predicted", sums.predicted_tokens, sums.predicted_seconds),
+                ("realised", sums.tokens, sums.seconds),
+            ):
+                self.step_tokens.labels(project_id, source, kind).inc(tokens)
+                self.step_seconds.labels(project_id, source, kind).inc(seconds)
         labels = (project_id, stats.speculator_version_id or stats.mode)
         self.drafts.labels(*labels).inc(stats.steps)
         self.draft_tokens.labels(*labels).inc(stats.drafted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dataplane.engines.base import SpeculationStats, TokenLogprob
@@ -131,4 +131,6 @@ def speculation_metrics(stats: SpeculationStats) -> dict[str, Any]:
         "target_seconds": stats.target_seconds,
         "decode_seconds": stats.decode_seconds,
         "relearning": stats.relearning,
+        "goodput": {source: asdict(sums) for source, sums in sorted(stats.goodput.items())},
+        **({"trace": [asdict(step) for step in stats.trace]} if stats.trace else {}),
     }

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from dataplane.contracts import EndpointConfig, client_address
+from dataplane.contracts import EndpointConfig, StreamCoalescing, client_address, end_user_id
 from dataplane.engines.base import GenerationRequest
 from dataplane.errors import AuthenticationFailed, BodyTooLarge, InvalidRequest, Unavailable
 from dataplane.server.admission import (
@@ -104,6 +104,7 @@ async def metrics(request: Request) -> Response:
     ledger.metrics.usage_spooled.set(ledger.spool.size())
     ledger.metrics.traffic_dropped.set(ledger.segments.num_dropped)
     ledger.metrics.traffic_screened.set(ledger.segments.num_screened)
+    ledger.metrics.traffic_masked.set(ledger.segments.num_masked)
     if serving.snapshots.current is not None:
         ledger.metrics.generation.set(serving.snapshots.current.generation)
     return Response(ledger.metrics.render(), media_type="text/plain; version=0.0.4")
@@ -144,12 +145,14 @@ async def _complete(
     # Admitted: nothing between here and `start` may fail or wait.
     request_id = request.state.request_id
     captured = is_captured(project.traffic, store=body.store is not False, request_id=request_id)
+    person = end_user_id(project.end_user_key, body.end_user) if project.end_user_key and body.end_user else ""
+    is_per_person = project.traffic.memory_scope == "end_user"
     deployment = deployment_of(endpoint, request_id=request_id)
     policy = speculation_policy(
         deployment,
         body.speculation,
         request_id=request_id,
-        remember=project.traffic.capture and body.store is not False,
+        remember=project.traffic.capture and body.store is not False and not (is_per_person and not person),
     )
     admitted = Admitted(
         request_id=request_id,
@@ -159,6 +162,7 @@ async def _complete(
         deployment_id=deployment.deployment_id,
         speculation=policy,
         is_captured=captured,
+        end_user_id=person,
         prompts=prompts,
         started_at=time.time(),
         started_clock=time.monotonic(),
@@ -176,12 +180,21 @@ async def _complete(
             stop_token_ids=body.stop_token_ids,
             ignore_eos=bool(body.ignore_eos),
             num_logprobs=body.num_logprobs,
+            trace=body.speculation is not None and bool(body.speculation.trace),
             speculator_version_id=deployment.speculator.speculator_version_id if deployment.speculator else None,
+            # Whoever is nobody shares nothing: no table has this name, and none is made without `remember`.
+            end_user_id=(person or "nobody") if is_per_person else "",
         )
         for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
         for choice in range(body.num_choices)
     ]
-    generation = serving.start(admitted, requests, num_choices=body.num_choices, stop=body.stop)
+    generation = serving.start(
+        admitted,
+        requests,
+        num_choices=body.num_choices,
+        stop=body.stop,
+        coalescing=project.streaming if body.stream else StreamCoalescing(),
+    )
     formatter = ResponseFormatter(
         kind=kind,
         response_id=new_id("chatcmpl" if kind == "chat" else "cmpl").replace("_", "-"),
@@ -192,6 +205,8 @@ async def _complete(
         with_metrics=body.speculation is not None,
     )
     headers = {"x-slipstream-retention": "training" if captured else "none", **limit_headers(states)}
+    if person:
+        headers["x-slipstream-end-user"] = person
     if body.stream:
         events = stream_events(generation, formatter, num_choices=len(requests), include_usage=body.include_usage)
         return GenerationStream(generation, events, headers)

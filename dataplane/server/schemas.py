@@ -21,7 +21,7 @@ from dataplane.speculation.types import SamplingParams
 _UNSUPPORTED = frozenset((
     "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "audio", "modalities",
     "prediction", "reasoning_effort", "web_search_options", "verbosity", "service_tier", "metadata", "suffix",
-    "best_of", "prompt_cache_key", "safety_identifier",
+    "best_of", "prompt_cache_key",
 ))
 # fmt: on
 _MAX_SEED = (1 << 63) - 1
@@ -98,6 +98,7 @@ class Speculation(_Body):
 
     mode: Literal["off", "static", "adaptive"] | None = None
     max_lookahead: int | None = Field(default=None, ge=0, le=64)
+    trace: bool | None = None  # tell every step in the response's metrics; changes nothing else
 
 
 class _Request(_Body):
@@ -124,6 +125,7 @@ class _Request(_Body):
     ] = ()
     ignore_eos: bool | None = None
     user: str | None = Field(default=None, max_length=1024)
+    safety_identifier: str | None = Field(default=None, max_length=1024)
     store: bool | None = None
     speculation: Speculation | None = None
 
@@ -140,6 +142,11 @@ class _Request(_Body):
     @property
     def max_output_tokens(self) -> int | None:
         return self.max_tokens
+
+    @property
+    def end_user(self) -> str:
+        """Whom the client says that it asks for; "" if it doesn't say."""
+        return self.safety_identifier or self.user or ""
 
     @property
     def include_usage(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from dataplane.contracts import StreamCoalescing
 from dataplane.engines.base import Engine, GenerationRequest
 from dataplane.errors import Unavailable
 from dataplane.server.admission import Pepper, RateLimiter
@@ -65,7 +66,13 @@ class Serving:
         return "no snapshot has been applied" if current is None else ""
 
     def start(
-        self, admitted: Admitted, requests: Sequence[GenerationRequest], *, num_choices: int, stop: Sequence[str]
+        self,
+        admitted: Admitted,
+        requests: Sequence[GenerationRequest],
+        *,
+        num_choices: int,
+        stop: Sequence[str],
+        coalescing: StreamCoalescing,
     ) -> Generation:
         """Run an admitted request. From here on its settlement is certain."""
         generation = Generation(
@@ -76,6 +83,7 @@ class Serving:
             stop=stop,
             settle=lambda outcome: self.ledger.settle(self._as_consented(admitted), outcome),
             timeout_seconds=self.limits.request_timeout_seconds,
+            coalescing=coalescing,
         )
         self._running.add(generation)
         generation.task.add_done_callback(lambda _: self._running.discard(generation))
@@ -85,7 +93,12 @@ class Serving:
         """A consent that went away, or an erasure, while the request ran: its content is not kept."""
         project, current = admitted.caller.project, self.snapshots.current
         now = current.projects.get(project.project_id) if current is not None else None
-        consents = now is not None and now.traffic.capture and now.cache_salt == project.cache_salt
+        consents = (
+            now is not None
+            and now.traffic.capture
+            and now.cache_salt == project.cache_salt
+            and now.end_user_erasures == project.end_user_erasures
+        )
         return replace(admitted, is_captured=admitted.is_captured and consents)
 
     @property

@@ -48,6 +48,9 @@ class TextDelta:
     def __bool__(self) -> bool:
         return bool(self.text or self.logprobs)
 
+    def __add__(self, later: TextDelta) -> TextDelta:
+        return TextDelta(self.text + later.text, self.logprobs + later.logprobs)
+
 
 class TextStream:
     """One choice's visible text. A stop string is never shown, also not its beginning: what might become one waits.

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dataplane.speculation.drafters.memory import ORDERS, Evidence
+from dataplane.speculation.drafters.context_table import ORDERS
+from dataplane.speculation.drafters.memory import Evidence
 
 _PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
 _MEMORY = 200.0  # observations that a cell remembers: older ones fade
@@ -88,13 +89,18 @@ class CellRate(NamedTuple):
     trials: float  # observations behind it
 
 
+def sampling_class(temperature: float) -> int:
+    """How random the target is: 0 greedy, 1 a little, 2 as the model says or more. What is accepted differs widely."""
+    return 0 if temperature == 0 else 1 if temperature < 0.7 else 2
+
+
 def cell_of(evidence: Evidence, temperature: float) -> int:
     """The calibration cell of a memory token: scope, order, count, dominance, how random the target samples."""
     scope, order, hits, total = evidence
     count = 3 if hits >= 8 else hits.bit_length() - 1  # 1, 2-3, 4-7, 8+
     rest = total - hits
     dominance = 0 if rest == 0 else 1 if 4 * rest <= total else 2
-    sampled = 0 if temperature == 0 else 1 if temperature < 0.7 else 2
+    sampled = sampling_class(temperature)
     where = _ORDER_INDEX[order] + (len(ORDERS) if scope == "project" else 0)
     return ((where * 4 + count) * 3 + dominance) * 3 + sampled
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from dataplane.speculation.calibration import CellRate
+from dataplane.speculation.calibration import CellRate, sampling_class
 from dataplane.speculation.drafters.memory import Evidence
 from dataplane.speculation.lanes import LONGEST, MAX_PATIENCE, WARM_UP, Lane, Lanes
 from dataplane.speculation.latency import LatencyTable
@@ -23,6 +25,20 @@ from dataplane.speculation.types import Candidates, Plan, Proposal, SequenceView
 _PRICE_RATE = 0.05
 _PROBE = 3  # tokens of a draft that only keeps an estimate fresh
 _NO_PLAN = Plan()
+
+# Why a sequence is served as it is: "floor" nothing beats static or plain; "better" the tenant's own tier does, by a
+# lower confidence bound; "probe" an estimate is kept fresh; "hold-out" the request measures the floor; "relearning"
+# after a drift; "overdrawn" deviating has cost more than it brought; "no drafter" nothing can draft.
+Reason = Literal["floor", "better", "probe", "hold-out", "relearning", "overdrawn", "no drafter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the controller expected of one sequence in the last step, and why it decided so."""
+
+    reason: Reason
+    tokens: float  # expected to be emitted, the recovered or bonus token included
+    seconds: float  # expected of the whole step, on the machine as it was while the last steps were measured
 
 
 class Controller:
@@ -40,15 +56,30 @@ class Controller:
         self._seconds: dict[int, float] = {}  # and of its expected seconds
         self._recalled: dict[int, list[CellRate]] = {}  # by slot: rates of the memory's proposal in this step
         self._drafted = (0, 0)  # sequences with a neural draft in this step, its longest
+        self._held_out: set[int] = set()  # slots whose requests the floor policy serves
+        self._expected: list[float] = []  # tokens that each sequence of this step should emit
+        self._reasons: list[Reason] = []  # of this step, by sequence
+        self._expected_seconds = 0.0  # of this step, on the machine as it is when quiet
 
     def relearning(self, project_id: str, deployment_id: str) -> bool:
         """Has this deployment's traffic drifted from what was learned, and has nothing caught up yet?"""
         lane = self._lanes.find(project_id, deployment_id)
         return lane is not None and lane.relearning
 
+    def explain(self, index: int) -> Explanation:
+        """About the sequence at `index` of the step that was decided last."""
+        tokens = self._expected[index] if index < len(self._expected) else 1.0
+        reason: Reason = self._reasons[index] if index < len(self._reasons) else "no drafter"
+        return Explanation(reason, tokens, self._expected_seconds * self.table.scale)
+
     def plan(self, sequences: Sequence[SequenceView], candidates: Sequence[Candidates]) -> list[Plan]:
         """Who drafts for each sequence, and how far. Never beyond its policy nor beyond what it may still emit."""
         self._recalled.clear()
+        self._reasons = ["floor"] * len(sequences)
+        for sequence in sequences:
+            if len(sequence.tokens) <= sequence.num_prompt_tokens:  # its first step
+                held_out = sequence.speculation.mode == "adaptive" and self._lanes.of(sequence).ledger.admit()
+                (self._held_out.add if held_out else self._held_out.discard)(sequence.slot)
         if not any(candidate.neural or candidate.memory for candidate in candidates):
             return [_NO_PLAN] * len(sequences)
         batch = len(sequences)
@@ -57,10 +88,11 @@ class Controller:
         slot_cost = [price * (curve[lookahead * batch] - curve[0]) / batch for lookahead in range(LONGEST + 1)]
         neural = sum(1 for candidate in candidates if candidate.neural)
         draft_cost = price * self.table.draft_seconds(max(1, neural)) / max(1, neural)
-        return [
-            self._plan(sequence, candidate, slot_cost, draft_cost)
-            for sequence, candidate in zip(sequences, candidates, strict=True)
-        ]
+        plans = []
+        for index, (sequence, candidate) in enumerate(zip(sequences, candidates, strict=True)):
+            plan, self._reasons[index] = self._plan(sequence, candidate, slot_cost, draft_cost)
+            plans.append(plan)
+        return plans
 
     def cut(self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]) -> list[int]:
         """How many tokens of each proposal are worth a slot, over the whole batch."""
@@ -75,7 +107,8 @@ class Controller:
             if plan.source != "memory":
                 num_drafted = sum(1 for source in proposal.sources if source != "memory")
                 num_neural, longest = num_neural + 1, max(longest, num_drafted)
-                self._lanes.learn_draft(lane, plan.source, survival[:num_drafted], plan.lookahead)
+                sampled = sampling_class(sequence.sampling.temperature)
+                self._lanes.learn_draft(lane, plan.source, sampled, survival[:num_drafted], plan.lookahead)
             if proposal.draft_probs is not None:
                 whole[index] = len(proposal)  # its tokens were drawn: to drop one after looking at it is biased
             else:
@@ -96,11 +129,16 @@ class Controller:
     ) -> None:
         """Learn from what the target said, and from what the step cost."""
         rows = 0
+        share = self._expected_seconds / max(1, len(sequences))
         for sequence, candidate, outcome in zip(sequences, candidates, outcomes, strict=True):
             rows += len(outcome.proposal) + 1
             if candidate.neural or candidate.memory:
-                rates = self._recalled.get(sequence.slot, ())
-                self._lanes.learn_outcome(self._lanes.of(sequence), outcome, candidate.memory, rates)
+                rates, lane = self._recalled.get(sequence.slot, ()), self._lanes.of(sequence)
+                sampled = sampling_class(sequence.sampling.temperature)
+                self._lanes.learn_outcome(lane, sampled, outcome, candidate.memory, rates)
+                if sequence.speculation.mode == "adaptive":
+                    held_out = sequence.slot in self._held_out
+                    lane.ledger.settle(len(outcome.new_tokens), share, held_out=held_out)
         num_neural, longest = self._drafted
         self.table.observe(
             batch=len(sequences),
@@ -114,17 +152,21 @@ class Controller:
 
     def _plan(
         self, sequence: SequenceView, candidate: Candidates, slot_cost: Sequence[float], draft_cost: float
-    ) -> Plan:
+    ) -> tuple[Plan, Reason]:
         room = _room(sequence)
         if room <= 0 or not (candidate.neural or candidate.memory):
-            return _NO_PLAN
+            return _NO_PLAN, "no drafter"
         lane = self._lanes.of(sequence)
         lane.judge(candidate.version)
-        caution = self._caution * (3 if lane.relearning else 1)
-        adaptive = sequence.speculation.mode == "adaptive"
+        sampled = sampling_class(sequence.sampling.temperature)
+        held_out = sequence.slot in self._held_out
+        doubtful = lane.relearning or lane.ledger.is_overdrawn
+        caution = self._caution * (3 if doubtful else 1)
+        adaptive = sequence.speculation.mode == "adaptive" and not held_out
         best, best_value = _NO_PLAN, 0.0
-        for source in candidate.neural:
-            arm = self._lanes.arm(lane, source)
+        neural = tuple(source for source in candidate.neural if source == "static") if held_out else candidate.neural
+        for source in neural:
+            arm = self._lanes.arm(lane, source, sampled)
             arm.idle += 1
             lookahead, value = _best_length(arm.survival[:room], slot_cost, draft_cost)
             if source == "adaptive":
@@ -137,11 +179,17 @@ class Controller:
             self._recalled[sequence.slot] = rates
             limit = min(room, len(rates)) if not lane.relearning else min(max(1, room // 2), len(rates))
             _, value = _best_length(_cautious(rates[:limit], caution), slot_cost, 0.0)
-            if value > best_value:
+            if value > best_value and not held_out:
                 best, best_value = Plan("memory", limit), value
-        if probe := _probe(lane, candidate.neural, best_value):
-            return Plan(probe, min(room, _PROBE), extend_with_memory=adaptive)
-        return best
+        if not held_out and (probe := _probe(lane, neural, sampled, best_value)):
+            return Plan(probe, min(room, _PROBE), extend_with_memory=adaptive), "probe"
+        if held_out:
+            return best, "hold-out"
+        if lane.relearning:
+            return best, "relearning"
+        if best.source in ("none", "static"):
+            return best, "overdrawn" if lane.ledger.is_overdrawn else "floor"
+        return best, "better"
 
     def _survival(self, lane: Lane, sequence: SequenceView, plan: Plan, proposal: Proposal) -> list[float]:
         """The probability that each token and all before it are accepted."""
@@ -149,7 +197,8 @@ class Controller:
         survival, values = 1.0, []
         for index, source in enumerate(proposal.sources):
             if source != "memory":
-                survival *= self._lanes.arm(lane, source).calibration.probability(proposal.confidences[index])
+                sampled = sampling_class(sequence.sampling.temperature)
+                survival *= self._lanes.arm(lane, source, sampled).calibration.probability(proposal.confidences[index])
             elif recalled is not None:
                 survival *= recalled[index].mean
             else:
@@ -170,9 +219,12 @@ class Controller:
             if surplus > best_value:
                 best, best_value = count, surplus
         tokens = float(batch + sum(whole))
+        self._expected = [1.0 + length for length in whole]
         for survival, index in slots[:best]:
             lengths[index] += 1
+            self._expected[index] += survival
             tokens += survival
+        self._expected_seconds = fixed + curve[best]
         self._tokens[batch] += _PRICE_RATE * (tokens - self._tokens[batch])
         self._seconds[batch] += _PRICE_RATE * (fixed + curve[best] - self._seconds[batch])
         return lengths
@@ -218,11 +270,17 @@ def _best_length(survival: Sequence[float], slot_cost: Sequence[float], draft_co
     return best, best_value
 
 
-def _probe(lane: Lane, neural: Sequence[Source], best_value: float) -> Source | None:
-    """An arm that should draft now only so that its estimate stays fresh; rather when little is lost by it."""
+def _probe(lane: Lane, neural: Sequence[Source], sampled: int, best_value: float) -> Source | None:
+    """An arm that should draft now only so that its estimate stays fresh; rather when little is lost by it.
+
+    The tenant's own tier is tried more often while it is new; not at high temperatures, where hardly anything pays, and
+    not by a lane that owes the floor.
+    """
     for source in neural:
-        arm = lane.arms[source]
-        new = source == "adaptive" and arm.trials < WARM_UP
+        if source != "static" and lane.ledger.is_overdrawn:
+            continue
+        arm = lane.arms[source, sampled]
+        new = source == "adaptive" and sampled < 2 and arm.trials < WARM_UP
         due = 2 if new else arm.patience if best_value < 1 else 4 * arm.patience
         if arm.idle > due:
             arm.idle = 0

@@ -25,6 +25,12 @@ _SLOW = 0.01  # learning rate of a reference calibration
 _MAX_LANES = 4096
 _LOSS_RATE = 0.05
 _LONG_ENOUGH = 40  # observations before a lane may count as recovered
+_HOLDOUT_EVERY = 100  # requests
+_HOLDOUT_STEPS = 40  # steps of the hold-out before its speed is believed
+_HOLDOUT_MEMORY = 0.998
+_CREDIT_MEMORY = 0.995  # a balance is about the last few hundred steps
+_MAX_CREDIT = 60.0  # tokens
+_OVERDRAFT = 8.0  # tokens that a lane may owe: what exploration costs
 _NEW_NORMAL = 600  # observations after which what drifted has become the habit
 
 
@@ -74,11 +80,48 @@ class Arm:
 
 
 @dataclass(slots=True)
+class FloorLedger:
+    """What deviating from the floor has earned, in tokens, against a concurrent hold-out that never deviates.
+
+    One request in _HOLDOUT_EVERY is served by the floor policy (static or plain, whichever is faster). Every step of
+    the others earns its tokens and owes what the hold-out emits in the same expected seconds; old balances fade.
+    """
+
+    num_requests: int = 0
+    credit: float = 0.0
+    _tokens: float = 0.0  # of the hold-out, fading
+    _seconds: float = 0.0
+    _steps: int = 0
+
+    def admit(self) -> bool:
+        """A new request. True: it belongs to the hold-out."""
+        self.num_requests += 1
+        return self.num_requests % _HOLDOUT_EVERY == _HOLDOUT_EVERY // 2
+
+    def settle(self, tokens: int, seconds: float, *, held_out: bool) -> None:
+        """A step of one sequence: what it emitted, and its share of the step's expected seconds."""
+        if held_out:
+            self._tokens = _HOLDOUT_MEMORY * self._tokens + tokens
+            self._seconds = _HOLDOUT_MEMORY * self._seconds + seconds
+            self._steps += 1
+        elif self._steps >= _HOLDOUT_STEPS:
+            self.credit += tokens - seconds * self._tokens / self._seconds
+            self.credit = min(max(_CREDIT_MEMORY * self.credit, -_MAX_CREDIT), _MAX_CREDIT)
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Has deviating cost more than it brought, lately?"""
+        return self.credit < -_OVERDRAFT
+
+
+@dataclass(slots=True)
 class Lane:
     """What was learned about one deployment of one project."""
 
     memory: MemoryCalibration
-    arms: dict[Source, Arm] = field(default_factory=dict)
+    # By source and sampling class: at temperature 1 far less is accepted than under greedy decoding.
+    arms: dict[tuple[Source, int], Arm] = field(default_factory=dict)
+    ledger: FloorLedger = field(default_factory=FloorLedger)
     version: str | None = None  # the speculator version that the adaptive arm was learned from
     drift: PageHinkley = field(default_factory=PageHinkley)
     num_drifts: int = 0
@@ -91,7 +134,7 @@ class Lane:
         """`version` drafts now: what was learned about another one is void."""
         if version != self.version:
             self.version = version
-            self.arms.pop("adaptive", None)
+            self.arms = {key: arm for key, arm in self.arms.items() if key[0] != "adaptive"}
 
     def watch(self, loss: float) -> None:
         """Look for drift in the log-loss of what the tenant's own tier predicted, and for its end."""
@@ -116,7 +159,7 @@ class Lanes:
         self._lanes: dict[tuple[str, str], Lane] = {}  # oldest first
         self._memories: dict[str, MemoryCalibration] = {}  # by project
         self._pooled_cells: dict[int, Rate] = {}
-        self._pooled_arms: dict[Source, Arm] = {"static": Arm(), "adaptive": Arm()}
+        self._pooled_arms: dict[tuple[Source, int], Arm] = {}
 
     def find(self, project_id: str, deployment_id: str) -> Lane | None:
         return self._lanes.get((project_id, deployment_id))
@@ -134,29 +177,32 @@ class Lanes:
             lane = self._lanes[key] = Lane(memory)
         return lane
 
-    def arm(self, lane: Lane, source: Source) -> Arm:
-        arm = lane.arms.get(source)
+    def arm(self, lane: Lane, source: Source, sampled: int) -> Arm:
+        """`sampled`: see `sampling_class`."""
+        arm = lane.arms.get((source, sampled))
         if arm is None:
-            arm = lane.arms[source] = self._pooled_arms[source].child()
+            arm = lane.arms[source, sampled] = self._pooled_arm(source, sampled).child()
         return arm
 
-    def learn_draft(self, lane: Lane, source: Source, survival: Sequence[float], lookahead: int) -> None:
+    def learn_draft(self, lane: Lane, source: Source, sampled: int, survival: Sequence[float], lookahead: int) -> None:
         """`source` drafted; see `Arm.learn_draft`."""
-        self.arm(lane, source).learn_draft(survival, lookahead)
-        self._pooled_arms[source].learn_draft(survival, lookahead)
+        self.arm(lane, source, sampled).learn_draft(survival, lookahead)
+        self._pooled_arm(source, sampled).learn_draft(survival, lookahead)
 
-    def learn_outcome(self, lane: Lane, outcome: StepOutcome, memory: Proposal, rates: Sequence[CellRate]) -> None:
+    def learn_outcome(
+        self, lane: Lane, sampled: int, outcome: StepOutcome, memory: Proposal, rates: Sequence[CellRate]
+    ) -> None:
         """The target has spoken. `rates` are the calibrated rates of the memory's proposal, used or not."""
         losses: list[float] = []
         proposal = outcome.proposal
         for index in range(min(len(proposal), outcome.num_accepted + 1)):
             source, accepted = proposal.sources[index], index < outcome.num_accepted
             if source != "memory":
-                arm, confidence = self.arm(lane, source), proposal.confidences[index]
+                arm, confidence = self.arm(lane, source, sampled), proposal.confidences[index]
                 if source == "adaptive":
                     losses.append(log_loss(arm.reference.probability(confidence), accepted))
                 arm.learn_token(confidence, accepted)
-                self._pooled_arms[source].learn_token(confidence, accepted)
+                self._pooled_arm(source, sampled).learn_token(confidence, accepted)
         # The target's own tokens tell what the memory's proposal was worth, whether it was used or not.
         for rate, token, emitted in zip(rates, memory.tokens, outcome.new_tokens, strict=False):
             accepted = token == emitted
@@ -166,3 +212,6 @@ class Lanes:
                 break
         for loss in losses[:2]:
             lane.watch(loss)
+
+    def _pooled_arm(self, source: Source, sampled: int) -> Arm:
+        return self._pooled_arms.setdefault((source, sampled), Arm())

@@ -17,12 +17,23 @@ import torch
 from dataplane.contracts import LoadedVersion
 from dataplane.speculation.deltas import Delta, DeltaRegistry
 from dataplane.speculation.deltas import Desired as Desired
-from dataplane.speculation.drafters.memory import ContextTable, TenantMemory
+from dataplane.speculation.drafters.context_table import ContextTable
+from dataplane.speculation.drafters.memory import TenantMemory
+from dataplane.speculation.drafters.residual import ResidualMemory
 from dataplane.speculation.types import EMPTY_PROPOSAL, Candidates, Plan, Proposal, SequenceView, Source
 
 _MAX_WAITING = 256  # committed positions per sequence that may wait for the neural drafter
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Which parts of the adaptive drafter are on. Without any of them "adaptive" is the static drafter."""
+
+    memory: bool = True  # T0: the tenant memory proposes tokens of its own
+    residual: bool = True  # T1: and its counts are mixed into neural drafts
+    delta: bool = True  # T2: the trained delta
 
 
 class NeuralDrafter(Protocol):
@@ -59,8 +70,11 @@ class DrafterSet:
         *,
         vocab_size: int,
         max_delta_bytes: int = 512 << 20,
+        tiers: Tiers = Tiers(),
     ) -> None:
         self.memory = TenantMemory() if memory is None else memory
+        self.tiers = tiers
+        self.residual = ResidualMemory(self.memory) if tiers.residual else None
         self.deltas = DeltaRegistry(_no_deltas if static is None else static.load_delta, max_delta_bytes)
         self.errors = 0
         self._static = static
@@ -82,9 +96,13 @@ class DrafterSet:
         """At a step boundary: switch to what `refresh` prepared. Requests go on with the new references."""
         self.deltas.swap_if_ready()
         while self._purges:
-            self.memory.purge(self._purges.popleft())
+            project_id = self._purges.popleft()
+            self.memory.purge(project_id)
+            if self.residual is not None:
+                self.residual.purge(project_id)
         while self._seeds:
             self.memory.adopt(*self._seeds.popleft())
+        self.memory.restore()
 
     def version_of(self, deployment_id: str) -> str | None:
         """The speculator version that drafts for the deployment now; None: the static drafter alone."""
@@ -96,6 +114,8 @@ class DrafterSet:
         They wait until it is asked to draft: while the memory drafts, or nobody does, they cost nothing, and many
         rows at once cost hardly more than one.
         """
+        if self.residual is not None:
+            self.residual.observe(sequence, tokens)
         if self._static is None or sequence.speculation.mode == "off" or "static" in self._broken_for(sequence):
             return
         waiting = self._waiting.setdefault(sequence.slot, [])
@@ -121,10 +141,14 @@ class DrafterSet:
             if plan.lookahead and plan.source in ("static", "adaptive") and self._extend_now(sequence)
         ]
         for index, proposal in zip(neural, self._draft(neural, sequences, plans), strict=True):
-            plan = plans[index]
-            room = _room(sequences[index]) - len(proposal)
-            if plan.extend_with_memory and room > 0 and proposal.draft_probs is None:
-                proposal = _join(proposal, self._recall(sequences[index], room, proposal.tokens))
+            plan, sequence = plans[index], sequences[index]
+            is_changed = False
+            if plan.source == "adaptive":
+                proposal, is_changed = self._mix(sequence, proposal)
+            room = _room(sequence) - len(proposal)
+            wants_more = plan.extend_with_memory or (is_changed and len(proposal) < plan.lookahead)
+            if self.tiers.memory and wants_more and room > 0 and proposal.draft_probs is None:
+                proposal = _join(proposal, self._recall(sequence, room, proposal.tokens))
             proposals[index] = proposal
         return proposals
 
@@ -139,12 +163,18 @@ class DrafterSet:
             self.memory.release(sequence)
         except Exception:
             self._give_up(sequence, "memory")
+        if self.residual is not None:
+            self.residual.release(sequence)
         self._broken.pop(sequence.slot, None)
         self._waiting.pop(sequence.slot, None)
 
     def purge(self, project_id: str) -> None:
         """Forget what the memory learned from the project's requests, before the next step (any thread)."""
         self._purges.append(project_id)
+
+    def close(self) -> None:
+        """No request runs any more: put on the disk what the memory has learned."""
+        self.memory.close()
 
     def _extend_now(self, sequence: SequenceView) -> bool:
         """Hand what waits to the neural drafter. False: it failed, and this request does without."""
@@ -172,9 +202,12 @@ class DrafterSet:
         if policy.mode == "static":
             return Candidates(EMPTY_PROPOSAL, neural)
         version = None
-        if neural and "adaptive" not in broken and self.deltas.of(sequence.deployment_id) is not None:
-            neural, version = ("static", "adaptive"), self.deltas.version_of(sequence.deployment_id)
-        return Candidates(self._recall(sequence, room), neural, version)
+        if neural and "adaptive" not in broken:
+            if self.tiers.delta and self.deltas.of(sequence.deployment_id) is not None:
+                version = self.deltas.version_of(sequence.deployment_id)
+            if version is not None or self.residual is not None:
+                neural = ("static", "adaptive")
+        return Candidates(self._recall(sequence, room) if self.tiers.memory else EMPTY_PROPOSAL, neural, version)
 
     def _recall(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
         if "memory" in self._broken_for(sequence):
@@ -185,6 +218,16 @@ class DrafterSet:
             self._give_up(sequence, "memory")
             return EMPTY_PROPOSAL
 
+    def _mix(self, sequence: SequenceView, proposal: Proposal) -> tuple[Proposal, bool]:
+        """The tenant's own draft: a neural one with the residual memory mixed in. True: it took another turn."""
+        if self.residual is None or proposal.draft_probs is not None or "memory" in self._broken_for(sequence):
+            return proposal, False
+        try:
+            return self.residual.mix(sequence, proposal)
+        except Exception:
+            self._give_up(sequence, "memory")
+            return proposal, False
+
     def _draft(
         self, indices: Sequence[int], sequences: Sequence[SequenceView], plans: Sequence[Plan]
     ) -> list[Proposal]:
@@ -194,7 +237,9 @@ class DrafterSet:
         batch = [sequences[index] for index in indices]
         lookaheads = [plans[index].lookahead for index in indices]
         deltas = [
-            self.deltas.of(sequences[index].deployment_id) if plans[index].source == "adaptive" else None
+            self.deltas.of(sequences[index].deployment_id)
+            if plans[index].source == "adaptive" and self.tiers.delta
+            else None
             for index in indices
         ]
         try:
@@ -204,7 +249,7 @@ class DrafterSet:
             return proposals
         except Exception:
             if len(indices) == 1:
-                self._give_up(batch[0], "adaptive" if deltas[0] is not None else "static", "adaptive")
+                self._give_up(batch[0], "adaptive" if plans[indices[0]].source == "adaptive" else "static", "adaptive")
                 return [EMPTY_PROPOSAL]
         return [proposal for index in indices for proposal in self._draft([index], sequences, plans)]
 

@@ -17,7 +17,7 @@ import torch
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.types import Plan, Proposal, Scores, SequenceView, StepOutcome, StepTiming, TargetModel
-from spec_kernels import SamplingBatch, verify_chains
+from spec_kernels import SamplingBatch, has_penalty, verify_chains
 
 
 def speculative_step(
@@ -72,15 +72,16 @@ def speculative_step(
 
 def verify(sequences: Sequence[SequenceView], proposals: Sequence[Proposal], scores: Scores) -> list[list[int]]:
     """What each sequence emits: accepted tokens, then the recovered or bonus token."""
-    outputs = None
-    if any(one.sampling.presence_penalty or one.sampling.frequency_penalty for one in sequences):
+    outputs = prompts = None
+    if any(has_penalty(one.sampling) for one in sequences):
         outputs = [one.tokens[one.num_prompt_tokens :] for one in sequences]
+        prompts = [one.tokens[: one.num_prompt_tokens] for one in sequences]
     verification = verify_chains(
         scores.logits,
         [token for proposal in proposals for token in proposal.tokens],
         scores.offsets,
         [len(one.tokens) for one in sequences],
-        SamplingBatch.of([one.sampling for one in sequences], outputs),
+        SamplingBatch.of([one.sampling for one in sequences], outputs, prompts),
         None if all(one.draft_probs is None for one in proposals) else [one.draft_probs for one in proposals],
     )
     return verification.emitted()

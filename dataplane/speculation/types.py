@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import torch
 
 Mode = Literal["off", "static", "adaptive"]
-# Who drafted a token. "adaptive" is the static drafter with the tenant's trained delta.
+# Who drafted a token. "adaptive" is the static drafter with what the tenant adds: residual memory and trained delta.
 Source = Literal["none", "static", "adaptive", "memory"]
 SOURCES: tuple[Source, ...] = ("none", "static", "adaptive", "memory")
 
@@ -24,8 +24,8 @@ SOURCES: tuple[Source, ...] = ("none", "static", "adaptive", "memory")
 class SamplingParams:
     """What the client asked of the target distribution. temperature 0 is greedy decoding.
 
-    top_k 0, top_p 1.0 and min_p 0.0 switch the respective filter off. `logit_bias` maps token id to an
-    additive bias.
+    top_k 0, top_p 1.0 and min_p 0.0 switch the respective filter off, repetition_penalty 1.0 itself. `logit_bias` maps
+    token id to an additive bias.
     """
 
     temperature: float = 0.0
@@ -35,6 +35,7 @@ class SamplingParams:
     seed: int = 0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -48,6 +49,16 @@ class SpeculationPolicy:
     remember: bool = False
 
 
+def memory_scope(project_id: str, end_user_id: str) -> str:
+    """The name of a tenant memory: the project's, or one of its end users'."""
+    return f"{project_id}/{end_user_id}" if end_user_id else project_id
+
+
+def project_of(scope: str) -> str:
+    """Whose tenant memory it is."""
+    return scope.partition("/")[0]
+
+
 class SequenceView(Protocol):
     """What speculation sees of a running sequence. Invariant: all of `tokens` but the last are in the KV cache."""
 
@@ -55,6 +66,8 @@ class SequenceView(Protocol):
     def slot(self) -> int: ...  # KV slot, unique among running sequences
     @property
     def project_id(self) -> str: ...
+    @property
+    def memory_scope(self) -> str: ...  # whose requests share what the tenant memory learns: `memory_scope(...)`
     @property
     def deployment_id(self) -> str: ...  # which trained delta the adaptive drafter uses
     @property

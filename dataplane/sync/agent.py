@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from dataplane.contracts import EndpointConfig, LoadedVersion, NodeStatus, SpeculatorRef
+from dataplane.contracts import EndpointConfig, LoadedVersion, NodeStatus, ProjectConfig, SpeculatorRef
 from dataplane.object_store import ObjectStoreError
 from dataplane.sync.artifacts import ArtifactRefused, ArtifactStore
 from dataplane.sync.control_plane import ControlPlane, ControlPlaneError, NodeIdentity
@@ -207,18 +207,30 @@ class Agent:
             write_atomically(self._last_good, json.dumps(good, default=str).encode())
 
     def _forget_withdrawn(self, before: AppliedSnapshot | None, now: AppliedSnapshot) -> None:
-        """Projects that consented and don't any more, are gone, or had their traffic deleted (a new cache salt)."""
+        """Projects that are gone, had their traffic deleted (a new cache salt), or must be forgotten otherwise."""
         if before is None:
             return
         for project_id, project in before.projects.items():
             after = now.projects.get(project_id)
             erased = after is None or after.cache_salt != project.cache_salt
-            if erased or (project.traffic.capture and not now.projects[project_id].traffic.capture):
+            if erased or _is_to_be_forgotten(project, now.projects[project_id]):
                 self._forget(project_id)
             if erased:
                 self._artifacts.forget(project_id)
                 own = {item.endpoint_id for item in before.endpoints.values() if item.project_id == project_id}
                 self._paths = {key: path for key, path in self._paths.items() if key[0] not in own}
+
+
+def _is_to_be_forgotten(before: ProjectConfig, after: ProjectConfig) -> bool:
+    """The consent is withdrawn, an end user's traffic was deleted, or people no longer share a memory.
+
+    A memory can't tell whom it learned from, so the whole project's goes, with what was not sent yet.
+    """
+    return (
+        (before.traffic.capture and not after.traffic.capture)
+        or before.end_user_erasures != after.end_user_erasures
+        or before.traffic.memory_scope != after.traffic.memory_scope
+    )
 
 
 def _adaptive(applied: AppliedSnapshot) -> Iterator[tuple[EndpointConfig, str, SpeculatorRef]]:

@@ -22,10 +22,12 @@ from pathlib import Path
 
 import zstandard
 
-from dataplane.contracts import ContractError, TrafficRecord, canonical_json, from_dict
+from dataplane.contracts import ContractError, TrafficPolicy, TrafficRecord, canonical_json, from_dict
 from dataplane.stamps import timestamp
 
 log = logging.getLogger(__name__)
+
+MAX_END_USERS = 24  # named in a segment's metadata, which S3 limits to 2 KB; "*": more, look inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class ReadySegment:
 
     path: Path
     key: str
-    metadata: dict[str, str]  # records, tokens, first_timestamp, last_timestamp
+    metadata: dict[str, str]  # records, tokens, first_timestamp, last_timestamp, consent, end_users
 
     @property
     def project_id(self) -> str:
@@ -54,11 +56,13 @@ class _OpenSegment:
     path: Path
     project_id: str
     opened_at: float
+    consent: TrafficPolicy
     lines: list[bytes] = field(default_factory=list)
     num_bytes: int = 0
     num_tokens: int = 0
     first: str = ""
     last: str = ""
+    end_users: set[str] = field(default_factory=set)
 
 
 class TrafficSegments:
@@ -70,7 +74,7 @@ class TrafficSegments:
         *,
         node_id: Callable[[], str],
         boot_id: str,
-        is_sensitive: Callable[[TrafficRecord], bool] = lambda record: False,
+        redact: Callable[[TrafficRecord], TrafficRecord | None] = lambda record: record,
         is_leaving: Callable[[str], bool] = lambda project_id: False,
         roll_seconds: float = 15.0,
         roll_bytes: int = 4 << 20,
@@ -84,7 +88,7 @@ class TrafficSegments:
             path.mkdir(parents=True, exist_ok=True)
         self._node_id = node_id
         self._boot_id = boot_id
-        self._is_sensitive = is_sensitive
+        self._redact = redact  # None: the record may not be stored
         self._is_leaving = is_leaving  # the project is moving to other nodes: what is open is closed at once
         self._roll_seconds = roll_seconds
         self._roll_bytes = roll_bytes
@@ -97,6 +101,7 @@ class TrafficSegments:
         self._dropped_lock = threading.Lock()
         self._withdrawn: deque[str] = deque()
         self.num_screened = 0  # records that were not kept because they looked sensitive
+        self.num_masked = 0  # records in which something was masked
 
     @property
     def num_dropped(self) -> int:
@@ -137,12 +142,14 @@ class TrafficSegments:
     def recover(self) -> None:
         """Close what a crash left open, under the project that wrote it."""
         for path in sorted(self._open_folder.glob("*/*.jsonl")):
-            segment = _OpenSegment(path, path.parent.name, 0.0)
+            segment = _OpenSegment(path, path.parent.name, 0.0, TrafficPolicy())
             for line in path.read_bytes().split(b"\n"):
                 try:
-                    self._add(segment, from_dict(TrafficRecord, json.loads(line)), line)
+                    record = from_dict(TrafficRecord, json.loads(line))
                 except (ContractError, ValueError):
                     continue  # the torn last line
+                segment.consent = record.consent  # one for the whole segment
+                self._add(segment, record, line)
             self._close(segment)
 
     def work(self, *, wait_seconds: float) -> None:
@@ -152,10 +159,12 @@ class TrafficSegments:
         batch = self._take(wait_seconds)
         try:
             for record in batch:
-                if self._is_sensitive(record):
+                stored = self._redact(record)
+                if stored is None:
                     self.num_screened += 1
                 else:
-                    self._write(record)
+                    self.num_masked += bool(stored.masked)
+                    self._write(stored)
             for _ in range(num_withdrawn):
                 self._delete(self._withdrawn[0])
                 self._withdrawn.popleft()
@@ -196,12 +205,16 @@ class TrafficSegments:
 
     def _write(self, record: TrafficRecord) -> None:
         segment = self._open.get(record.project_id)
+        if segment is not None and segment.consent != record.consent:  # everything in a segment has one consent
+            self._close(self._open.pop(record.project_id))
+            segment = None
         if segment is None:
             folder = self._open_folder / record.project_id
             folder.mkdir(exist_ok=True)
             self._sequence += 1
             path = folder / f"{self._boot_id}-{self._sequence:08d}.jsonl"
-            segment = self._open[record.project_id] = _OpenSegment(path, record.project_id, self._clock())
+            segment = _OpenSegment(path, record.project_id, self._clock(), record.consent)
+            self._open[record.project_id] = segment
         line = canonical_json(record)
         with segment.path.open("ab") as file:
             file.write(line + b"\n")
@@ -213,6 +226,8 @@ class TrafficSegments:
         segment.num_tokens += len(record.prompt_tokens) + len(record.output_tokens)
         segment.first = segment.first or record.created_at
         segment.last = record.created_at
+        if record.end_user_id:
+            segment.end_users.add(record.end_user_id)
 
     def _close(self, segment: _OpenSegment) -> None:
         if segment.lines:
@@ -223,6 +238,8 @@ class TrafficSegments:
                 "tokens": str(segment.num_tokens),
                 "first_timestamp": segment.first,
                 "last_timestamp": segment.last,
+                "consent": canonical_json(segment.consent).decode(),
+                "end_users": ",".join(sorted(segment.end_users)) if len(segment.end_users) <= MAX_END_USERS else "*",
             }
             data = zstandard.ZstdCompressor(level=3).compress(b"\n".join(segment.lines) + b"\n")
             ready = ReadySegment(self._ready / f"{time.time_ns():020d}.zst", key, metadata)

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from dataplane.training.unroll import Example
 
+GENERATED, GIVEN = "part0-", "part1-"  # how names of shards begin: text of the target's own, and others' that it scored
+
 
 def write_shard(path: Path, examples: Sequence[Example], num_prompts: int) -> None:
     """Write one shard atomically; `num_prompts` is how many prompts of the source it used up (for resuming)."""
@@ -57,9 +59,9 @@ def read_shard(path: Path) -> list[Example]:
     return examples
 
 
-def shard_paths(folder: Path) -> list[Path]:
-    """Complete shards, in name order."""
-    return sorted(path for path in folder.glob("*.safetensors") if path.with_suffix(".json").exists())
+def shard_paths(folder: Path, kind: str = "") -> list[Path]:
+    """Complete shards whose names begin with `kind`, in name order."""
+    return sorted(path for path in folder.glob(f"{kind}*.safetensors") if path.with_suffix(".json").exists())
 
 
 def shard_counts(paths: Sequence[Path]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ def read_records(paths: Sequence[str], project_id: str, vocab_size: int) -> Reco
                 bad += 1
                 continue
             tokens = record.prompt_tokens + record.output_tokens
-            if not tokens or not 0 <= min(tokens) <= max(tokens) < vocab_size:
+            if not tokens or not 0 <= min(tokens) <= max(tokens) < vocab_size or not _are_spans(record.masked):
                 bad += 1
             elif record.project_id != project_id or not _suitable(record):
                 unsuitable += 1
@@ -82,8 +83,8 @@ class Scorer:
         self._finals = torch.empty(0)
         self._features = torch.empty(0)
 
-    def score(self, prompt: Sequence[int], output: Sequence[int]) -> Example:
-        """The target's features and final states of all tokens but the last."""
+    def score(self, prompt: Sequence[int], output: Sequence[int], masked: Sequence[int] = ()) -> Example:
+        """The target's features and final states of all tokens but the last; `masked` as `TrafficRecord.masked`."""
         tokens = [*prompt, *output]
         fed = tokens[:-1]
         shared = 0
@@ -104,18 +105,24 @@ class Scorer:
             features.insert(0, self._features[:shared])
         self._tokens, self._finals, self._features = fed, torch.cat(finals), torch.cat(features)
         # clones, because tensors made in inference mode can't take part in autograd
-        return Example(torch.tensor(tokens), len(prompt), self._features.clone(), self._finals.clone())
+        spans = tuple(zip(masked[::2], masked[1::2], strict=True))
+        return Example(torch.tensor(tokens), len(prompt), self._features.clone(), self._finals.clone(), masked=spans)
 
 
 def score_records(scorer: Scorer, records: Sequence[TrafficRecord]) -> Iterator[tuple[int, Example]]:
     """(index into `records`, example), in the order that shares most: sorted by prompt."""
     for index in sorted(range(len(records)), key=lambda index: records[index].prompt_tokens):
-        yield index, scorer.score(*cut(records[index]))
+        yield index, scorer.score(*cut(records[index]), records[index].masked)
 
 
 def _suitable(record: TrafficRecord) -> bool:
     longest = MAX_SEQUENCE_TOKENS - MIN_OUTPUT_TOKENS
     return 0 < len(record.prompt_tokens) <= longest and len(record.output_tokens) >= MIN_OUTPUT_TOKENS
+
+
+def _are_spans(masked: Sequence[int]) -> bool:
+    """Are these starts and ends in order, as `TrafficRecord.masked` has them?"""
+    return len(masked) % 2 == 0 and all(left <= right for left, right in pairwise((0, *masked)))
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -82,6 +82,10 @@ class ReplaySequence:
     num_logprobs: int | None = None
 
     @property
+    def memory_scope(self) -> str:
+        return self.project_id
+
+    @property
     def num_prompt_tokens(self) -> int:
         return len(self.request.prompt)
 

@@ -51,6 +51,14 @@ def hot_vocabulary(
     return order.sort().values, float(generated[order].sum() / generated.sum())
 
 
+def vocabulary_coverage(folder: Path, vocabularies: Sequence[torch.Tensor]) -> list[float]:
+    """The share of the shards' generated tokens that lie in each vocabulary (target ids)."""
+    generated = torch.cat(
+        [example.tokens[example.num_prompt_tokens :] for path in shard_paths(folder) for example in read_shard(path)]
+    )
+    return [float(torch.isin(generated, vocabulary).float().mean()) for vocabulary in vocabularies]
+
+
 def initial_parameters(
     config: EagleConfig, target: TargetTables, hot: torch.Tensor, seed: int
 ) -> dict[str, torch.Tensor]:
@@ -193,6 +201,18 @@ def calibrated_temperature(evidence: Evidence) -> float:
     return min(torch.linspace(coarse - 0.2, coarse + 0.2, 9).tolist(), key=log_loss) if len(right) else 1.0
 
 
+def calibration_error(evidence: Evidence, temperature: float, num_bins: int = 15) -> float:
+    """Expected calibration error: |confidence - accuracy| over bins of equal width, weighted by their counts.
+
+    Source: Guo et al. 2017 (arXiv 1706.04599), section 2.
+    """
+    confidence = torch.cat([(logits / temperature).softmax(-1).amax(-1) for logits, _ in evidence])
+    right = torch.cat([right for _, right in evidence]).float()
+    bins = (confidence * num_bins).long().clamp_max(num_bins - 1)
+    gaps = torch.zeros(num_bins).index_add_(0, bins, confidence - right)
+    return float(gaps.abs().sum() / max(len(right), 1))
+
+
 def groups(examples: Sequence[Example], anchors_per_batch: int) -> list[list[Example]]:
     """Examples of similar length together, about `anchors_per_batch` anchors in each group."""
     usable = [example for example in examples if len(example.features) - example.num_prompt_tokens >= 1]
@@ -300,7 +320,7 @@ def fit(
 def new_state(parameters: Mapping[str, torch.Tensor], options: FitOptions, saved: Path | None = None) -> FitState:
     """A fresh state, or the one that `save_state` wrote."""
     trained = {name: value.clone().requires_grad_() for name, value in parameters.items()}
-    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     state = FitState(trained, {name: value.detach().clone() for name, value in trained.items()}, optimizer)
     if saved is not None and saved.exists():
         content = torch.load(saved, weights_only=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 # A prompt that shares this many consecutive words with an excluded one is taken for a copy of it.
 OVERLAP_WORDS = 8
-MAX_CHARACTERS = 1600
+MAX_CHARACTERS = 4800
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ def read_prompts(path: Path) -> Iterator[Prompt]:
     """Prompts of JSON Lines with `prompt` or `turns` (and `system`), or of a ShareGPT array, even one cut short."""
     text = path.read_text(encoding="utf-8")
     if text.lstrip().startswith("["):
-        for item in _objects(text):
-            turns = [turn.get("value", "") for turn in item.get("conversations", ()) if turn.get("from") == "human"]
+        for messages in read_conversations(path):
+            turns = [text for sender, text in messages if sender == "human"]
             if turns:
                 yield Prompt(tuple(turns[:2]))
         return
@@ -42,10 +42,16 @@ def read_prompts(path: Path) -> Iterator[Prompt]:
             yield Prompt(tuple(turns), item.get("system"))
 
 
+def read_conversations(path: Path) -> Iterator[list[tuple[str, str]]]:
+    """(sender, text) of every message of every conversation of a ShareGPT array."""
+    for item in _objects(path.read_text(encoding="utf-8")):
+        yield [(turn.get("from", ""), turn.get("value", "")) for turn in item.get("conversations", ())]
+
+
 def usable(prompt: Prompt) -> bool:
     """Not empty, not too long for the training context, and mostly plain ASCII (the target speaks English and code)."""
     text = prompt.turns[0]
-    return 8 <= len(text) <= MAX_CHARACTERS and sum(character < "\x7f" for character in text) >= 0.97 * len(text)
+    return 8 <= len(text) <= MAX_CHARACTERS and sum(character < "\x7f" for character in text) >= 0.94 * len(text)
 
 
 class Exclusion:
@@ -78,10 +84,23 @@ def select(prompts: Iterable[Prompt], exclusion: Exclusion, seed: int) -> list[P
         if opening in seen or not usable(prompt) or exclusion.covers(prompt):
             continue
         seen.add(opening)
-        second = prompt.turns[1:2] if all(8 <= len(turn) <= MAX_CHARACTERS // 3 for turn in prompt.turns[1:2]) else ()
+        second = prompt.turns[1:2] if all(8 <= len(turn) <= MAX_CHARACTERS // 8 for turn in prompt.turns[1:2]) else ()
         kept.append(Prompt(prompt.turns[:1] + second, prompt.system))
     random.Random(seed).shuffle(kept)
     return kept
+
+
+def read_exchanges(path: Path, exclusion: Exclusion, seed: int) -> list[tuple[str, str]]:
+    """(prompt, answer) that open the usable conversations outside `exclusion`, each opening once, shuffled."""
+    found: dict[str, tuple[str, str]] = {}
+    for messages in read_conversations(path):
+        if [sender for sender, _ in messages[:2]] == ["human", "gpt"]:
+            (_, prompt), (_, answer) = messages[:2]
+            if usable(Prompt((prompt,))) and not exclusion.covers(Prompt((prompt,))):
+                found.setdefault(" ".join(_words(prompt)[:12]), (prompt, answer))
+    exchanges = list(found.values())
+    random.Random(seed).shuffle(exchanges)
+    return exchanges
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataplane.models.llama import LlamaModel
 from dataplane.models.precision import fast_dtype
 from dataplane.speculation.drafters.checkpoint import file_sha256, load_checkpoint
 from dataplane.speculation.drafters.delta import load_delta, newest_sequences, save_delta
+from dataplane.traffic.redaction import unmasked_outputs
 from dataplane.training.data import Records, Scorer, cut, read_records, score_records, split_heldout
 from dataplane.training.evaluate import MAX_REPLAY_TOKENS, Request, replay
 from dataplane.training.fit import calibrated_temperature
@@ -81,7 +82,7 @@ def run(spec: TrainingSpec, out: Path, progress: Progress, started: float) -> Tr
         return replace(report, reason=f"nothing to gain: expected acceptance {after:.3f}, {than} has {before:.3f}")
 
     temperature = calibrated_temperature(evidence)
-    memory = newest_sequences([record.output_tokens for record in train])
+    memory = newest_sequences([piece for record in train for piece in unmasked_outputs(record)])
     path = out / "delta.safetensors"
     save_delta(path, replace(fitted.delta, confidence_temperature=temperature, memory=memory))
     arms = {"candidate": path, **({"incumbent": Path(spec.incumbent_path)} if spec.incumbent_path else {})}

@@ -20,24 +20,33 @@ import torch
 from dataplane.models.llama import LlamaModel
 from dataplane.models.precision import fast_dtype
 from dataplane.models.tokenizer import Tokenizer
-from dataplane.speculation.drafters.checkpoint import EagleConfig, save_checkpoint, vocabulary_maps
-from dataplane.training.corpus import read_shard, shard_counts, shard_paths
+from dataplane.speculation.drafters.checkpoint import (
+    EagleConfig,
+    load_checkpoint,
+    save_checkpoint,
+    vocabulary_maps,
+)
+from dataplane.training.corpus import GENERATED, GIVEN, read_shard, shard_counts, shard_paths
 from dataplane.training.evaluate import Request, replay
 from dataplane.training.fit import (
     FitOptions,
     acceptance_by_position,
     calibrated_temperature,
+    calibration_error,
     fit,
     hot_vocabulary,
     initial_parameters,
     new_state,
+    vocabulary_coverage,
 )
-from dataplane.training.generate import MAX_PROMPT_TOKENS, generate_shards
-from dataplane.training.prompts import Exclusion, Prompt, read_prompts, select
+from dataplane.training.generate import MAX_PROMPT_TOKENS, generate_shards, score_shards
+from dataplane.training.prompts import Exclusion, Prompt, read_exchanges, read_prompts, select
 from dataplane.training.replay_set import write_replay_set
 from dataplane.training.tables import target_tables
+from dataplane.training.vocabulary import ranking, table
 
 REPLAY_SEQUENCES = 48
+VOCABULARY_SIZES = (2048, 4096, 6144, 8192, 12288, 16384, 32768)
 EVALUATED_PROMPTS = 6  # of each category
 EVALUATED_TOKENS = 128
 # Never trained on: the first shard, and the first of the part that holds synthetic prompts, where there is one.
@@ -72,16 +81,27 @@ def train(options: argparse.Namespace) -> None:
     """Fit (or go on fitting) the run in `options.run`."""
     options.run.mkdir(parents=True, exist_ok=True)
     target = target_tables(options.target, fast_dtype())
-    config = drafter_config(LlamaModel.load(options.target), options.vocabulary)
+    start = load_checkpoint(options.start) if options.start else None
+    size = options.vocabulary if start is None else start.config.draft_vocab_size
+    config = drafter_config(LlamaModel.load(options.target), size)
     chosen = options.run / "hot.json"
-    if not chosen.exists():
+    if start is not None and start.config.shapes() != config.shapes():
+        raise SystemExit(f"{options.start} has another shape than a drafter of {options.target}")
+    if start is not None and not chosen.exists():
+        hot = start.hot_tokens
+        coverage = vocabulary_coverage(options.data, [hot])[0]
+        chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
+    elif not chosen.exists():
         tokenizer = Tokenizer.load(options.target)
         prompts = (tokenizer.encode(prompt.turns[0]) for prompt in chosen_prompts(options))
         hot, coverage = hot_vocabulary(options.data, prompts, config.draft_vocab_size, config.target_vocab_size)
         chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
     hot = torch.tensor(json.loads(chosen.read_text(encoding="utf-8"))["hot"])
     fit_options = FitOptions(options.seconds, options.steps, options.rate, seed=options.seed, heldout=HELDOUT_SHARDS)
-    state = new_state(initial_parameters(config, target, hot, options.seed), fit_options, options.run / "state.pt")
+    initial = initial_parameters(config, target, hot, options.seed)
+    if start is not None:
+        initial = {name: start.tensors[name].float() for name in initial}
+    state = new_state(initial, fit_options, options.run / "state.pt")
     fit(state, config, target, hot, options.data, options.run, fit_options)
     plot_curve(state.curve, options.run / "curve.png")
 
@@ -93,6 +113,30 @@ def generate(options: argparse.Namespace) -> None:
     print(f"{len(prompts)} prompts", flush=True)
     model = LlamaModel.load(options.target)
     generate_shards(model, tokenizer, prompts, options.out, num_tokens=options.tokens, seed=options.seed)
+
+
+def vocabulary(options: argparse.Namespace) -> None:
+    """What hot vocabularies of several sizes cover of the held-out text, and what a draft costs with each."""
+    tokenizer = Tokenizer.load(options.target)
+    model = LlamaModel.load(options.target)
+    prompts = (tokenizer.encode(prompt.turns[0]) for prompt in chosen_prompts(options))
+    order = ranking(options.data, prompts, HELDOUT_SHARDS, model.config.vocab_size)
+    config = drafter_config(model, model.config.vocab_size)
+    sizes = [size for size in VOCABULARY_SIZES if size < model.config.vocab_size] or [model.config.vocab_size]
+    for row in table(options.data, order, HELDOUT_SHARDS, config, model.embedding, sizes):
+        print(
+            f"{row.size:6d} tokens  coverage {row.heldout_coverage:.4f}  {row.microseconds:7.0f} us a draft  "
+            f"{row.head_megabytes:5.1f} MB",
+            flush=True,
+        )
+
+
+def score(options: argparse.Namespace) -> None:
+    """Let the target score given answers of conversations (`--prompts`: ShareGPT arrays)."""
+    exclusion = Exclusion(prompt for path in options.exclude for prompt in read_prompts(path))
+    exchanges = [one for path in options.prompts for one in read_exchanges(path, exclusion, options.seed)]
+    model = LlamaModel.load(options.target)
+    score_shards(model, Tokenizer.load(options.target), exchanges, options.out, num_tokens=options.tokens)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -109,17 +153,22 @@ def export(options: argparse.Namespace) -> None:
     shares, evidence = acceptance_by_position(
         parameters, config, target, hot, [example for example in heldout if example.temperature == 0], 8
     )
-    temperature = calibrated_temperature(evidence)
+    temperature = calibrated_temperature(evidence[::2])
     config = EagleConfig.from_json({**config.to_json(), "confidence_temperature": round(temperature, 3)})
     digest = save_checkpoint(options.out, config, {**parameters, **vocabulary_maps(hot, config.target_vocab_size)})
     last_shard = [path for path in shard_paths(options.data) if path.name not in HELDOUT_SHARDS][-1]
     generic = [example for path in (shard_paths(options.data)[1], last_shard) for example in read_shard(path)[::7]]
     write_replay_set(options.out, generic[:REPLAY_SEQUENCES])
-    counts = shard_counts([path for path in shard_paths(options.data) if path.name not in HELDOUT_SHARDS])
+    counts = {
+        name: shard_counts([path for path in shard_paths(options.data, kind) if path.name not in HELDOUT_SHARDS])
+        for name, kind in (("generated", GENERATED), ("given", GIVEN))
+    }
     report = {
         "sha256": digest,
         "hot_vocabulary_coverage": hot_file["coverage"],
         "confidence_temperature": temperature,
+        "calibration_error": calibration_error(evidence[1::2] or evidence, temperature),
+        "calibration_error_uncalibrated": calibration_error(evidence[1::2] or evidence, 1.0),
         "heldout_acceptance_by_position": shares,
         "heldout_acceptance_length": 1 + sum(shares),
         "seconds": saved["seconds"],
@@ -188,33 +237,49 @@ def main(arguments: list[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     named = {
         name: commands.add_parser(name, help=function.__doc__)
-        for name, function in (("generate", generate), ("train", train), ("export", export), ("evaluate", evaluate))
+        for name, function in (
+            ("generate", generate),
+            ("score", score),
+            ("vocabulary", vocabulary),
+            ("train", train),
+            ("export", export),
+            ("evaluate", evaluate),
+        )
     }
     for name, command in named.items():
         command.add_argument("--target", type=Path, required=True, help="folder of the target model")
         command.add_argument("--threads", type=int, default=1)
-        if name in ("generate", "train", "evaluate"):
-            command.add_argument("--prompts", type=Path, nargs="+", required=name == "generate", default=[])
-        if name in ("generate", "train"):
+        if name in ("generate", "score", "vocabulary", "train", "evaluate"):
+            command.add_argument("--prompts", type=Path, nargs="+", required=name in ("generate", "score"), default=[])
+        if name in ("generate", "score", "vocabulary", "train"):
             command.add_argument("--exclude", type=Path, nargs="*", default=[], help="prompts of benchmarks")
             command.add_argument("--seed", type=int, default=0)
-        if name in ("train", "export", "evaluate"):
+        if name in ("vocabulary", "train", "export", "evaluate"):
             command.add_argument("--data", type=Path, required=name != "evaluate", help="folder of the shards")
         if name in ("train", "export"):
             command.add_argument("--run", type=Path, required=True, help="folder of the training state")
-        if name in ("generate", "export"):
+        if name in ("generate", "score", "export"):
             command.add_argument("--out", type=Path, required=True)
-    named["generate"].add_argument("--tokens", type=int, default=300_000)
+    for name in ("generate", "score"):
+        named[name].add_argument("--tokens", type=int, default=300_000)
     named["train"].add_argument("--seconds", type=float, default=2400)
     named["train"].add_argument("--steps", type=int, default=3, help="draft steps that are unrolled")
     named["train"].add_argument("--rate", type=float, default=1.5e-3)
     named["train"].add_argument("--vocabulary", type=int, default=8192)
+    named["train"].add_argument("--start", type=Path, help="checkpoint to go on from, with its vocabulary")
     named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
     named["evaluate"].add_argument("--delta", type=Path)
     named["evaluate"].add_argument("--per-category", type=int, default=EVALUATED_PROMPTS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    {"generate": generate, "train": train, "export": export, "evaluate": evaluate}[options.command](options)
+    {
+        "generate": generate,
+        "score": score,
+        "vocabulary": vocabulary,
+        "train": train,
+        "export": export,
+        "evaluate": evaluate,
+    }[options.command](options)
 
 
 if __name__ == "__main__":

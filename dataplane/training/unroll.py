@@ -35,6 +35,8 @@ class Example:
     features: torch.Tensor  # [n - 1, 3H]
     finals: torch.Tensor  # [n - 1, H] the input of the target's head
     temperature: float = 0.0  # at which the answer was sampled
+    # Half-open ranges of tokens that stand for something masked: nothing is drafted from, over or into them.
+    masked: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,17 @@ def collate(examples: Sequence[Example], num_steps: int, max_anchors: int | None
     steps = torch.arange(num_steps)
     for index, example in enumerate(examples):
         length = len(example.features)
+        num_masked = torch.zeros(length + num_steps + 4, dtype=torch.int64)  # among the tokens before each position
+        for start, end in example.masked:
+            num_masked[start + 1 : end + 1] = 1
+        num_masked = num_masked.cumsum(0)
         next_tokens[index, :length] = example.tokens[1 : length + 1]
         features[index, :length] = example.features
         finals[index, :length] = example.finals
         here = torch.arange(starts[index], starts[index] + min(counts[index], width))
         anchors[index, : len(here)] = here
-        valid[index, : len(here)] = here[:, None] + 1 + steps < length
+        is_clean = num_masked[here[:, None] + 3 + steps] == num_masked[here][:, None]  # tokens t .. t + 2 + j
+        valid[index, : len(here)] = (here[:, None] + 1 + steps < length) & is_clean
     return Batch(next_tokens, features, finals, torch.tensor([len(e.features) for e in examples]), anchors, valid)
 
 
@@ -99,11 +106,13 @@ def unroll(
     keys = _rotate(heads_of(_project(parameters, "k_proj", inputs), kv_heads), cos[:rows], sin[:rows])
     keys = keys.repeat_interleave(group, 1)  # [N, heads, S, D]
     values = heads_of(_project(parameters, "v_proj", inputs), kv_heads).repeat_interleave(group, 1)
-    seen = torch.arange(rows) <= pick  # [N, A, S]
+    seen = torch.cat(  # [N, A, S + (steps - 1) A]: of the keys of a later step, an anchor sees its own
+        [torch.arange(rows) <= pick, torch.eye(width, dtype=torch.bool).repeat(1, num_steps - 1).expand(count, -1, -1)],
+        -1,
+    )
     mask = torch.zeros(seen.shape, dtype=keys.dtype).masked_fill(~seen, float("-inf"))[:, None]
 
     inputs, hidden = at_anchors(inputs), at_anchors(fused)
-    own: list[tuple[torch.Tensor, torch.Tensor]] = []  # keys and values of steps 1..j, each [N, heads, A, D]
     outputs = []
     for step in range(num_steps):
         here = batch.anchors + step
@@ -113,15 +122,12 @@ def unroll(
             inputs = _attention_input(parameters, config, functional.embedding(tokens, embeddings), hidden)
             key = _rotate(heads_of(_project(parameters, "k_proj", inputs), kv_heads), *turn)
             value = heads_of(_project(parameters, "v_proj", inputs), kv_heads)
-            own.append((key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)))
-        query = _rotate(heads_of(_project(parameters, "q_proj", inputs), heads), *turn) * dim**-0.5
-        scores = torch.cat(
-            [query @ keys.transpose(2, 3) + mask, *((query * key).sum(-1, keepdim=True) for key, _ in own)], -1
+            keys = torch.cat([keys, key.repeat_interleave(group, 1)], 2)
+            values = torch.cat([values, value.repeat_interleave(group, 1)], 2)
+        query = _rotate(heads_of(_project(parameters, "q_proj", inputs), heads), *turn)
+        mixed = functional.scaled_dot_product_attention(
+            query.to(values.dtype), keys.to(values.dtype), values, mask[..., : keys.shape[2]].to(values.dtype)
         )
-        weights = scores.softmax(-1).to(values.dtype)  # [N, heads, A, S + step]
-        mixed = weights[..., :rows] @ values
-        for index, (_, value) in enumerate(own):
-            mixed = mixed + weights[..., rows + index, None] * value
         mixed = mixed.transpose(1, 2).reshape(count, width, heads * dim)
         hidden = hidden + functional.linear(mixed, parameters["midlayer.self_attn.o_proj.weight"])
         hidden = hidden + _mlp(parameters, config, hidden, low_rank)

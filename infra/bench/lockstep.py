@@ -1,138 +1,116 @@
-"""Anti-workload: creative prompts at temperature 1, which nobody can predict. Does adaptation ever cost anything?
+"""Arms take turns: always the busy one that has emitted the fewest tokens steps next.
 
-Two arms, adaptive and static, each with its own cache, drafters, controller and clock, take turns: always the one that
-has emitted fewer tokens steps. A seed gives the same output in every mode, so both arms work on the same text in the
-same moments, and the machine's noise hits both.
+A seed gives the same output in every mode, so all arms work on the same text in the same moments, and the machine's
+noise hits all of them alike.
 """
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from dataplane.engines.base import GenerationRequest
-from dataplane.engines.embedded import EmbeddedTarget
-from dataplane.engines.embedded.calibrate import sweep_latencies
-from dataplane.engines.embedded.engine import PREFILL_CHUNK
-from dataplane.engines.embedded.sequence import Sequence as RunningSequence
-from dataplane.speculation.controller import Controller
-from dataplane.speculation.latency import LatencyTable
-from dataplane.speculation.registry import Desired
-from dataplane.speculation.step import speculative_step
-from dataplane.speculation.types import Mode, SamplingParams, SpeculationPolicy
-from infra.bench.prompts import CREATIVE
-from infra.bench.stage import MAX_CONTEXT, MAX_LOOKAHEAD, Stage
-from infra.bench.statistics import Window, windows
-
-_MAX_TOKENS = 200
-_TENANT = "anti-workload"
+from infra.bench.arms import Arm, Job
+from infra.bench.controllers import WatchedController
+from infra.bench.statistics import Window, interval_record, paired_ratio, ratio_of_sums, windows
 
 
 @dataclass(frozen=True, slots=True)
-class AntiWorkload:
-    windows: tuple[Window, ...]
+class Lap:
+    """One group of requests, decoded at the same time by every arm. Lists are in the order of the arms."""
+
+    tenants: tuple[str, ...]
     tokens: int
-    seconds: dict[str, float]
-    equal_outputs: float  # share of prompts with the same sampled tokens in both arms
+    seconds: tuple[float, ...]
+    steps: tuple[int, ...]
+    is_equal: bool  # the same tokens in all arms
 
 
-class _Arm:
-    """One mode with everything of its own. `timeline[i]` is (tokens emitted, own seconds) after step i."""
+@dataclass(slots=True)
+class Race:
+    """A stream over arms. `laps` so far."""
 
-    def __init__(self, stage: Stage, mode: Mode, delta: Path | None, table: LatencyTable | None = None) -> None:
-        self._stage, self._mode = stage, mode
-        self._cache = stage.model.new_cache(1, MAX_CONTEXT)
-        self._target = EmbeddedTarget(stage.model, self._cache)
-        self._drafters = stage.new_drafters(num_slots=1)
-        self._controller = Controller(copy.deepcopy(table))
-        if table is None:
-            sweep_latencies(self._target, self._drafters, self._controller)
-        if delta is not None:
-            self._drafters.refresh({_TENANT: Desired(_TENANT, f"{_TENANT}-1", delta)})
-            self._drafters.swap_if_ready()
-        self._ends = frozenset(stage.model.config.eos_token_ids)
-        self._sequence: RunningSequence | None = None
-        self.timeline: list[tuple[int, float]] = [(0, 0.0)]
-        self.outputs: list[tuple[int, ...]] = []
+    arms: Sequence[Arm]
+    laps: list[Lap] = field(default_factory=list)
 
-    @property
-    def table(self) -> LatencyTable:
-        return self._controller.table
+    def run(self, groups: Iterable[Sequence[Job]]) -> Iterator[Lap]:
+        for number, group in enumerate(groups):
+            before = [(arm.tokens, arm.seconds, arm.tally.steps) for arm in self.arms]
+            for arm in self.arms:
+                arm.begin(group)
+            first = number % len(self.arms)  # who steps first among equals
+            order = [*self.arms[first:], *self.arms[:first]]
+            started = {arm.name: arm.tokens for arm in order}
+            while busy := [arm for arm in order if arm.is_busy]:
+                min(busy, key=lambda arm: arm.tokens - started[arm.name]).step()
+            lap = Lap(
+                tenants=tuple(job.tenant for job in group),
+                tokens=self.arms[0].tokens - before[0][0],
+                seconds=tuple(arm.seconds - old[1] for arm, old in zip(self.arms, before, strict=True)),
+                steps=tuple(arm.tally.steps - old[2] for arm, old in zip(self.arms, before, strict=True)),
+                is_equal=all(arm.outputs == self.arms[0].outputs for arm in self.arms),
+            )
+            self.laps.append(lap)
+            yield lap
 
-    @property
-    def is_busy(self) -> bool:
-        return self._sequence is not None
+    def index(self, name: str) -> int:
+        return next(index for index, arm in enumerate(self.arms) if arm.name == name)
 
-    @property
-    def tokens(self) -> int:
-        return self.timeline[-1][0]
+    def seconds(self, name: str) -> list[float]:
+        """Per lap."""
+        return [lap.seconds[self.index(name)] for lap in self.laps]
 
-    @property
-    def seconds(self) -> float:
-        return self.timeline[-1][1]
+    def total(self, name: str) -> float:
+        return sum(self.seconds(name))
 
-    def begin(self, prompt: tuple[int, ...], seed: int) -> None:
-        """Read the prompt; outside of the clock, because it is the same work in both arms."""
-        request = GenerationRequest(
-            request_id=f"{_TENANT}-{seed}",
-            project_id=_TENANT,
-            deployment_id=_TENANT,
-            cache_salt=_TENANT,
-            prompt_tokens=prompt,
-            max_tokens=_MAX_TOKENS,
-            sampling=SamplingParams(temperature=1.0, seed=seed),
-            speculation=SpeculationPolicy(self._mode, MAX_LOOKAHEAD, remember=self._mode == "adaptive"),
-        )
-        sequence = RunningSequence(request, lambda chunk: None)
-        sequence.slot = self._cache.allocate()
-        for start in range(0, len(prompt) - 1, PREFILL_CHUNK):
-            end = min(start + PREFILL_CHUNK, len(prompt) - 1)
-            features = self._target.prefill(sequence.slot, prompt[start:end])
-            self._drafters.extend(sequence, start, prompt[start + 1 : end + 1], features)
-        sequence.num_prefilled = len(prompt) - 1
-        self._sequence = sequence
+    def floor(self) -> str:
+        """The better of plain and static over the whole stream: what a careful operator would run."""
+        names = [arm.name for arm in self.arms if arm.name in ("plain", "static")]
+        return min(names, key=self.total)
 
-    def step(self) -> None:
-        sequence = self._sequence
-        assert sequence is not None
-        started = time.perf_counter()
-        outcomes, timing = speculative_step([sequence], self._target, self._drafters, self._controller)
-        seconds = time.perf_counter() - started
-        chunk, finish = sequence.append(outcomes[0], timing, 1, self._ends)
-        self.timeline.append((self.tokens + len(chunk.token_ids), self.seconds + seconds))
-        if finish is not None:
-            self.outputs.append(tuple(sequence.tokens[sequence.num_prompt_tokens :]))
-            self._drafters.release(sequence)
-            self._cache.free(sequence.slot)
-            self._sequence = None
+    def windows_over(self, floor: str, name: str) -> list[Window]:
+        return windows(self.arms[self.index(floor)].timeline, self.arms[self.index(name)].timeline)
+
+    def record(self) -> dict[str, Any]:
+        """Everything that a reader needs to compute the figures again."""
+        return {
+            "arms": [arm.name for arm in self.arms],
+            "laps": [
+                {"tenants": sorted(set(lap.tenants)), "tokens": lap.tokens, "seconds": lap.seconds, "steps": lap.steps}
+                for lap in self.laps
+            ],
+            "equal_outputs": sum(lap.is_equal for lap in self.laps),
+            "tokens_per_second": {arm.name: self.arms[0].tokens / arm.seconds for arm in self.arms},
+            "acceptance_length": {arm.name: arm.tally.acceptance_length for arm in self.arms},
+            "accepted_by_position": {
+                arm.name: [
+                    accepted / drafted if drafted else 0.0
+                    for accepted, drafted in zip(arm.tally.accepted_at, arm.tally.drafted_at, strict=True)
+                ]
+                for arm in self.arms
+            },
+            "calibration_error": {
+                arm.name: arm.controller.calibration.error
+                for arm in self.arms
+                if isinstance(arm.controller, WatchedController) and arm.spec.mode != "off"
+            },
+            "accepted_by_source": {arm.name: dict(arm.tally.accepted_by) for arm in self.arms},
+            "control_microseconds_per_token": {
+                arm.name: 1e6 * arm.tally.control_seconds / max(1, arm.tally.tokens) for arm in self.arms
+            },
+        }
 
 
-def run_anti_workload(
-    stage: Stage, delta: Path | None, report: Callable[[str], None], *, seconds: float
-) -> AntiWorkload:
-    """At least `seconds` of each arm's own clock. `delta`: a version that was learned from quite different traffic."""
-    prompts = [stage.encode([{"role": "user", "content": text}], _MAX_TOKENS) for text in CREATIVE]
-    static = _Arm(stage, "static", None)
-    # Both arms begin with the same measured table: a second sweep in another moment would measure the machine's noise.
-    adaptive = _Arm(stage, "adaptive", delta, static.table)
-    seed = 0
-    while static.seconds < seconds:
-        for arm in (static, adaptive):
-            arm.begin(prompts[seed % len(prompts)], seed)
-        while static.is_busy or adaptive.is_busy:
-            behind = static.tokens < adaptive.tokens or (static.tokens == adaptive.tokens and seed % 2 == 0)
-            arm = static if static.is_busy and (behind or not adaptive.is_busy) else adaptive
-            arm.step()
-        seed += 1
-        if seed % 4 == 0:
-            report(f"{static.tokens} tokens: static {static.seconds:.1f} s, adaptive {adaptive.seconds:.1f} s")
-    equal = sum(one == other for one, other in zip(static.outputs, adaptive.outputs, strict=True))
-    return AntiWorkload(
-        windows=tuple(windows(static.timeline, adaptive.timeline)),
-        tokens=static.tokens,
-        seconds={"static": static.seconds, "adaptive": adaptive.seconds},
-        equal_outputs=equal / len(static.outputs),
-    )
+def whole_stream(race: Race, above: str, below: str) -> dict[str, float]:
+    """Speed of `above` over that of `below` for all tokens together; the interval resamples laps."""
+    return ratio_of_sums(race.seconds(below), race.seconds(above))
+
+
+def per_lap(race: Race, above: str, below: str) -> dict[str, float]:
+    """Median of the laps' ratios of speeds."""
+    return interval_record(paired_ratio(race.seconds(below), race.seconds(above)))
+
+
+def window_record(race: Race, floor: str, name: str) -> list[float]:
+    """Per 10-second window of the floor's clock: the speed of `name` over the floor's."""
+    return [window.adaptive_over_static for window in race.windows_over(floor, name)]

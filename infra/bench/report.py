@@ -1,208 +1,178 @@
-"""The figures with their intervals and thresholds, and everything that they were computed from."""
+"""The report: every figure with its interval, target and verdict; JSON for programs, Markdown for people."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import platform
-import subprocess
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import torch
-
-from infra.bench.adaptation import Comparison, Life
-from infra.bench.lockstep import AntiWorkload
-from infra.bench.peer import PeerRun
-from infra.bench.rows import RowsRun
-from infra.bench.stage import MODES, Run
-from infra.bench.statistics import Interval, paired_ratio
-
-# What each ratio has to reach, and whether as at least (+1) or at most (-1).
-TARGETS: dict[str, tuple[float, int]] = {
-    "plain_over_huggingface": (1.5, 1),
-    "adapted_over_plain_replay": (2.0, 1),
-    "adapted_over_plain_heldout": (1.5, 1),
-    "adapted_over_static_heldout": (1.2, 1),
-    "worst_window_adaptive_over_static": (0.95, 1),
-    "greedy_equal_share": (1.0, 1),
-    "control_overhead_share": (0.02, -1),
-    "eight_rows_over_one": (1.4, -1),
-}
+from infra.bench.figures import FIGURES, Measured, Records, floor_windows, measure_all, peer_ratios
+from infra.bench.machine import Machine
+from infra.bench.store import write_json
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where it ran, and how busy the machine was before it began."""
-
-    processor: str
-    cores: int
-    memory_bytes: int
-    platform: str
-    python: str
-    torch: str
-    commit: str
-    modified_files: int
-    started_at: str
-    load_average: tuple[float, float, float]
-
-    @classmethod
-    def now(cls, repository: Path) -> Machine:
-        def git(*arguments: str) -> str:
-            done = subprocess.run(["git", "-C", repository, *arguments], capture_output=True, text=True, check=False)
-            return done.stdout.strip()
-
-        return cls(
-            processor=_processor(),
-            cores=len(os.sched_getaffinity(0)),
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            platform=platform.platform(),
-            python=platform.python_version(),
-            torch=torch.__version__,
-            commit=git("rev-parse", "HEAD") or "unknown",
-            modified_files=len(git("status", "--porcelain").splitlines()),
-            started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            load_average=os.getloadavg(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Measurements:
-    peer: list[PeerRun]
-    lives: list[Life]
-    anti: AntiWorkload
-    forwards: list[RowsRun]
-
-
-def ratios(measured: Measurements) -> dict[str, float]:
-    """The figures that the targets are about; those over tenants are the median of the tenants' own."""
-    comparisons = [one for life in measured.lives for one in (*life.replay, *life.heldout)]
-    adaptive = [one.runs[MODES.index("adaptive")] for one in comparisons]
-    tenants = [tenant_ratios(life) for life in measured.lives]
-    return {
-        "plain_over_huggingface": _over_peer(measured.peer).value,
-        **{
-            name: median(tenant[name].value for tenant in tenants)
-            for name in ("adapted_over_plain_replay", "adapted_over_plain_heldout", "adapted_over_static_heldout")
-        },
-        "worst_window_adaptive_over_static": min(window.adaptive_over_static for window in measured.anti.windows),
-        "greedy_equal_share": sum(one.is_equal for one in comparisons) / len(comparisons),
-        "control_overhead_share": sum(run.stats.control_seconds for run in adaptive)
-        / sum(run.step_seconds for run in adaptive),
-        "eight_rows_over_one": _eight_over_one(measured.forwards).value,
-    }
-
-
-def tenant_ratios(life: Life) -> dict[str, Interval]:
-    """Paired per request: both modes ran one right after the other."""
-    return {
-        "adapted_over_plain_replay": _over(life.replay, "adaptive", "off"),
-        "adapted_over_static_replay": _over(life.replay, "adaptive", "static"),
-        "adapted_over_plain_heldout": _over(life.heldout, "adaptive", "off"),
-        "adapted_over_static_heldout": _over(life.heldout, "adaptive", "static"),
-        "static_over_plain_heldout": _over(life.heldout, "static", "off"),
-    }
-
-
-def print_ratios(measured: Measurements) -> None:
-    print()
-    for name, value in ratios(measured).items():
-        target, sign = TARGETS[name]
-        reached = "reached" if sign * value >= sign * target else "MISSED"
-        print(f"  {name:36} {value:7.3f}   {'at least' if sign > 0 else 'at most'} {target:g}: {reached}")
-    print()
-    for life in measured.lives:
-        intervals = tenant_ratios(life).items()
-        shown = "  ".join(f"{name} {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for name, one in intervals)
-        print(f"  {life.workload}: {shown}")
-    print()
-
-
-def write_report(measured: Measurements, machine: Machine, threads: int, folder: Path, *, seconds: float) -> Path:
-    """Write report.json atomically; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = {
-        "ratios": ratios(measured),
-        "targets": {name: {"value": value, "at_least": sign > 0} for name, (value, sign) in TARGETS.items()},
-        "intervals": {
-            "plain_over_huggingface": dataclasses.asdict(_over_peer(measured.peer)),
-            "eight_rows_over_one": dataclasses.asdict(_eight_over_one(measured.forwards)),
-            "tenants": {
-                life.workload: {name: dataclasses.asdict(interval) for name, interval in tenant_ratios(life).items()}
-                for life in measured.lives
-            },
-        },
-        "machine": dataclasses.asdict(machine) | {"threads": threads, "load_average_after": os.getloadavg()},
-        "seconds": seconds,
-        "runs": {
-            "peer": [dataclasses.asdict(run) for run in measured.peer],
-            "forwards": [dataclasses.asdict(run) for run in measured.forwards],
-            "tenants": [_life(life) for life in measured.lives],
-            "anti_workload": {
-                "windows": [
-                    dataclasses.asdict(window) | {"adaptive_over_static": window.adaptive_over_static}
-                    for window in measured.anti.windows
-                ],
-                "tokens": measured.anti.tokens,
-                "seconds": measured.anti.seconds,
-                "equal_outputs": measured.anti.equal_outputs,
-            },
-        },
-    }
+def write_report(
+    records: Records,
+    machine: Machine,
+    folder: Path,
+    *,
+    seconds: float,
+    settings: Mapping[str, Any],
+    keys: Sequence[str] | None = None,
+) -> Path:
+    """Write report.json and report.md, each atomically; returns the path of report.json."""
+    figures = measure_all(records, keys)
     path = folder / "report.json"
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(report, indent=1))
-    temporary.rename(path)
+    write_json(path, {
+        "ratios": {key: one.value for key, one in figures.items()},
+        "figures": {key: dataclasses.asdict(one) for key, one in figures.items()},
+        "targets": {one.key: {"value": one.target, "at_least": not one.is_at_most, "anchor": one.anchor}
+                    for one in FIGURES},
+        "verdicts": {one.key: one.verdict(figures[one.key]) for one in FIGURES if one.key in figures},
+        "over_peers": peer_ratios(records),
+        "machine": dataclasses.asdict(machine) | {"load_average_after": os.getloadavg()},
+        "settings": dict(settings),
+        "seconds": seconds,
+        "sections": dict(records),
+    })  # fmt: skip
+    markdown = folder / "report.new"
+    markdown.write_text(as_markdown(records, figures, machine, seconds=seconds))
+    markdown.rename(folder / "report.md")
     return path
 
 
-def _over(compared: Sequence[Comparison], numerator: str, denominator: str) -> Interval:
-    speeds = {mode: [one.runs[index].tokens_per_second for one in compared] for index, mode in enumerate(MODES)}
-    return paired_ratio(speeds[numerator], speeds[denominator])  # type: ignore[index]
+def print_figures(records: Records, keys: Sequence[str] | None = None) -> None:
+    figures = measure_all(records, keys)
+    print()
+    for one in FIGURES:
+        if (measured := figures.get(one.key)) is None:
+            continue
+        sign = "at most" if one.is_at_most else "at least"
+        print(f"  {one.key:32} {_value(measured):>7} {_interval(measured):16} {sign} {one.target:g}: "
+              f"{one.verdict(measured)}{f'  ({measured.note})' if measured.note else ''}")  # fmt: skip
+    print()
 
 
-def _over_peer(runs: Sequence[PeerRun]) -> Interval:
-    return paired_ratio([run.plain for run in runs], [run.huggingface for run in runs])
+def as_markdown(records: Records, figures: Mapping[str, Measured], machine: Machine, *, seconds: float) -> str:
+    features = ", ".join(machine.instructions)
+    lines = [
+        "# slipstream bench",
+        "",
+        f"{machine.started_at}, {seconds:.0f} s; {machine.cores} cores of {machine.processor} ({features}), "
+        f"{machine.memory_bytes / 2**30:.0f} GiB; {machine.platform}; Python {machine.python}, PyTorch "
+        f"{machine.torch}; commit {machine.commit[:12]} ({machine.modified_files} modified files); load average before "
+        f"{machine.load_average[0]:.1f}. Intervals are 90 % bootstrap intervals.",
+        "",
+        "| figure | key | measured | interval | wanted | verdict | anchor | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in FIGURES:
+        if (measured := figures.get(one.key)) is not None:
+            sign = "≤" if one.is_at_most else "≥"
+            lines.append(f"| {one.title} | `{one.key}` | {_value(measured)} | {_interval(measured)} | {sign} "
+                         f"{one.target:g} | {one.verdict(measured)} | {one.anchor} | {measured.note} |")  # fmt: skip
+    for title, rows in (
+        ("Adapted ÷ peers, held-out requests of narrow tenants", _peer_rows(records)),
+        ("Streams, tokens/s", _stream_rows(records)),
+        ("Controller ÷ best fixed setting", _fixed_rows(records)),
+        ("Tiers, ÷ plain", _ablation_rows(records)),
+        ("Newcomers", _curve_rows(records)),
+        ("Windows of 10 s against the floor", _window_rows(records)),
+        ("Changed weights (RL)", _rl_rows(records)),
+        ("The adaptive arm: acceptance by position, calibration, cost of control", _adaptive_rows(records)),
+    ):
+        if rows:
+            lines += ["", f"## {title}", "", *rows]
+    return "\n".join(lines) + "\n"
 
 
-def _eight_over_one(runs: Sequence[RowsRun]) -> Interval:
-    return paired_ratio([run.eight for run in runs], [run.one for run in runs])
+def _peer_rows(records: Records) -> list[str]:
+    ratios = peer_ratios(records)
+    missing: dict[str, str] = {}
+    for record in records.values():
+        missing |= record.get("beside_peers", {}).get("missing", {})
+    rows = [f"| {name} | {one['value']:.2f} | [{one['low']:.2f}, {one['high']:.2f}] | {one['count']} |"
+            for name, one in sorted(ratios.items(), key=lambda item: item[1]["value"])]  # fmt: skip
+    head = ["| peer and mode | ours ÷ peer | interval | requests |", "|---|---|---|---|", *rows] if rows else []
+    return head + [f"* {name}: not available: {reason}" for name, reason in missing.items()]
 
 
-def _life(life: Life) -> dict[str, Any]:
-    return {
-        "workload": life.workload,
-        "requests_learned_from": len(life.learning),
-        "learning_seconds": life.learning_seconds,
-        "training": dataclasses.asdict(life.training),
-        "training_seconds": life.training_seconds,
-        "promoted": life.promoted,
-        "learning": [_run(run) for run in life.learning],
-        "replay": [[_run(run) for run in one.runs] for one in life.replay],
-        "heldout": [[_run(run) for run in one.runs] for one in life.heldout],
-    }
+def _stream_rows(records: Records) -> list[str]:
+    rows = []
+    for name, record in records.items():
+        for part, one in ((name, record), (f"{name}, newcomer", record.get("curve", {}))):
+            if speeds := one.get("tokens_per_second"):
+                lengths = one["acceptance_length"]
+                shown = "; ".join(f"{arm} {speed:.1f} ({lengths[arm]:.2f})" for arm, speed in speeds.items())
+                rows.append(f"* {part}, {len(one['laps'])} requests (acceptance length): {shown}")
+    return rows
 
 
-def _run(run: Run) -> dict[str, Any]:
-    return {
-        "mode": run.mode,
-        "prompt_tokens": run.prompt_tokens,
-        "tokens": len(run.tokens),
-        "seconds": run.seconds,
-        "tokens_per_second": run.tokens_per_second,
-        "acceptance_length": run.acceptance_length,
-        "stats": dataclasses.asdict(run.stats),
-    }
+def _fixed_rows(records: Records) -> list[str]:
+    cells = records.get("fixed", {}).get("cells", {})
+    rows = [f"| {name} | {one['best_fixed']} | {one['adaptive_over_best']['value']:.2f} | "
+            f"{one['static_over_best']['value']:.2f} |" for name, one in cells.items()]  # fmt: skip
+    head = ["| workload and streams | best fixed | adaptive ÷ best | controller on static only ÷ best |"]
+    return [*head, "|---|---|---|---|", *rows] if rows else []
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+def _ablation_rows(records: Records) -> list[str]:
+    record = records.get("ablation")
+    ratios = {} if record is None else record["over_plain"]
+    return [f"* {name}: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]" for name, one in ratios.items()]
+
+
+def _curve_rows(records: Records) -> list[str]:
+    rows = []
+    for name, record in records.items():
+        if curve := record.get("curve"):
+            rows.append(
+                f"* {name.removeprefix('tenant-')}: half of the gap to the oracle after {curve['requests_to_half']} "
+                f"requests ({_seconds(curve['seconds_to_half'])}), 90 % after {curve['requests_to_90']} "
+                f"({_seconds(curve['seconds_to_90'])}), of {len(curve['laps'])} that ran"
+            )
+    return rows
+
+
+def _window_rows(records: Records) -> list[str]:
+    return [f"* {name}: {len(values)} windows, below 0.98: {sum(value < 0.98 for value in values)}, "
+            f"worst {min(values):.3f}" for name, values in floor_windows(records).items()]  # fmt: skip
+
+
+def _rl_rows(records: Records) -> list[str]:
+    if "rl" not in records:
+        return []
+    from infra.bench.sections.rl import fall_and_return
+
+    return [f"* change {number}: acceptance length {one['before']:.2f} before, {one['after']:.2f} right after, "
+            f"{one['end']:.2f} at the end of the round"
+            for number, one in enumerate(fall_and_return(records["rl"]), start=1)]  # fmt: skip
+
+
+def _adaptive_rows(records: Records) -> list[str]:
+    rows = []
+    for name, record in records.items():
+        one, arm = (record["curve"], "adapted") if "curve" in record else (record, "adaptive")
+        if arm in one.get("calibration_error", ()):
+            positions = " ".join(f"{value:.2f}" for value in one["accepted_by_position"][arm])
+            error = one["calibration_error"][arm]
+            rows.append(
+                f"* {name}: accepted by position {positions}; calibration error "
+                f"{'–' if error is None else f'{error:.3f}'}; memory and controller "
+                f"{one['control_microseconds_per_token'][arm]:.0f} µs per token"
+            )
+    return rows
+
+
+def _value(measured: Measured) -> str:
+    return "–" if measured.value is None else f"{measured.value:.3f}"
+
+
+def _interval(measured: Measured) -> str:
+    return "" if measured.interval is None else f"[{measured.interval[0]:.2f}, {measured.interval[1]:.2f}]"
+
+
+def _seconds(value: float | None) -> str:
+    return "not reached" if value is None else f"{value:.0f} s"

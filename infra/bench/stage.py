@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -12,18 +13,23 @@ from pathlib import Path
 import torch
 
 from dataplane.engines.base import GenerationChunk, GenerationRequest, SpeculationStats
-from dataplane.engines.embedded import EmbeddedEngine
+from dataplane.engines.embedded import EmbeddedEngine, EmbeddedTarget
+from dataplane.engines.embedded.engine import PREFILL_CHUNK
+from dataplane.engines.embedded.prefix_cache import PrefixChunk
 from dataplane.models.llama import LlamaModel
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, load_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
-from dataplane.speculation.registry import DrafterSet
+from dataplane.speculation.registry import DrafterSet, Tiers
 from dataplane.speculation.types import Mode, SpeculationPolicy
 from infra.demo.workloads import Message
 
 MAX_LOOKAHEAD = 8  # what an endpoint has by default
 MAX_CONTEXT = 1024
+NUM_SLOTS = 8
+_READ_PROMPTS = 16
+ALL_TIERS = Tiers()
 MODES: tuple[Mode, ...] = ("off", "static", "adaptive")
 
 
@@ -50,24 +56,52 @@ class Run:
 class Stage:
     """Loads everything once. `engine` serves all modes, as a node does."""
 
-    def __init__(self, model_folder: Path, static_folder: Path, *, threads: int = 0) -> None:
+    def __init__(self, model_folder: Path, static_folder: Path, *, threads: int = 0, sweep: bool = True) -> None:
+        """Not `sweep`: the latency table starts from its defaults, for those who measure no speed."""
         self.threads = threads or os.cpu_count() or 1
         torch.set_num_threads(self.threads)
         self.model_folder, self.static_folder = model_folder, static_folder
         self.checkpoint: EagleCheckpoint = load_checkpoint(static_folder)
         self.model = LlamaModel.load(model_folder, feature_layers=self.checkpoint.config.feature_layers)
         self.tokenizer = Tokenizer.load(model_folder)
-        self.drafters = self.new_drafters(num_slots=4)
+        self.drafters = self.new_drafters(num_slots=NUM_SLOTS)
         self.controller = Controller()
         self.engine = EmbeddedEngine(
-            self.model, self.drafters, self.controller, num_slots=4, max_context=MAX_CONTEXT, threads=self.threads
+            self.model,
+            self.drafters,
+            self.controller,
+            num_slots=NUM_SLOTS,
+            max_context=MAX_CONTEXT,
+            threads=self.threads,
         )
-        self.engine.start()
+        self.engine.start(sweep=sweep)
+        # All arms start with the same table: a sweep in another moment would measure the machine's noise.
+        self.table = copy.deepcopy(self.controller.table)
         self._count = 0
+        self._reader = self.model.new_cache(1, MAX_CONTEXT)
+        self._read: dict[tuple[int, tuple[int, ...]], tuple[LlamaModel, PrefixChunk]] = {}  # a model keeps its id
 
-    def new_drafters(self, *, num_slots: int) -> DrafterSet:
-        static = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
-        return DrafterSet(static, vocab_size=self.model.config.vocab_size)
+    def new_drafters(self, *, num_slots: int, static: bool = True, tiers: Tiers = ALL_TIERS) -> DrafterSet:
+        """All drafters, or without the static one (and the deltas on it), or without some of the tiers."""
+        eagle = None
+        if static:
+            eagle = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
+        return DrafterSet(eagle, vocab_size=self.model.config.vocab_size, tiers=tiers)
+
+    def read_prompt(self, model: LlamaModel, prompt: tuple[int, ...]) -> PrefixChunk:
+        """Keys, values and features of all but the prompt's last token, computed once for all arms."""
+        key = (id(model), prompt)
+        if key not in self._read:
+            while len(self._read) >= _READ_PROMPTS:
+                del self._read[next(iter(self._read))]
+            slot = self._reader.allocate()
+            target = EmbeddedTarget(model, self._reader)
+            starts = range(0, len(prompt) - 1, PREFILL_CHUNK)
+            features = [target.prefill(slot, prompt[at : min(at + PREFILL_CHUNK, len(prompt) - 1)]) for at in starts]
+            keys_values = self._reader.read(slot, 0, len(prompt) - 1)
+            self._read[key] = (model, PrefixChunk(keys_values, torch.cat(features) if features else torch.empty(0)))
+            self._reader.free(slot)
+        return self._read[key][1]
 
     def encode(self, messages: Sequence[Message], max_tokens: int) -> tuple[int, ...]:
         """The chat as prompt tokens, cut at its beginning where prompt and answer would not fit."""

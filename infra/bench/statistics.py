@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _RESAMPLES = 2000
 WINDOW_SECONDS = 10.0
@@ -28,7 +32,7 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
     return bootstrap(ratios, median)
 
 
-def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], seed: int = 0) -> Interval:
+def bootstrap(values: Sequence[Value], statistic: Callable[[Sequence[Value]], float], seed: int = 0) -> Interval:
     """`statistic` of the values, and its percentiles 5 and 95 over resamples with replacement."""
     if not values:
         raise ValueError("nothing was measured")
@@ -36,6 +40,17 @@ def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], fl
     resampled = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(_RESAMPLES))
     low, high = resampled[_RESAMPLES // 20], resampled[-_RESAMPLES // 20]
     return Interval(statistic(values), low, high, len(values))
+
+
+def interval_record(interval: Interval) -> dict[str, float]:
+    """As JSON."""
+    return dataclasses.asdict(interval)
+
+
+def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
+    """sum(above) / sum(below) with its interval; pairs are resampled together."""
+    pairs = list(zip(above, below, strict=True))
+    return interval_record(bootstrap(pairs, lambda drawn: sum(one for one, _ in drawn) / sum(two for _, two in drawn)))
 
 
 @dataclass(frozen=True, slots=True)

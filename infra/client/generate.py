@@ -70,7 +70,11 @@ def generate(folder: Path) -> None:
         config_file=ConfigFile(
             post_hooks=[],
             package_name_override="slipstream_client",
-            content_type_overrides={"text/csv": "text/plain", "application/x-ndjson": "text/plain"},
+            content_type_overrides={
+                "text/csv": "text/plain",
+                "application/x-ndjson": "text/plain",
+                "application/jsonl": "text/plain",
+            },
         ),
         meta_type=MetaType.NONE,
         document_source=OPENAPI,

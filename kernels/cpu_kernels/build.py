@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "source"
+TRANSLATED = ("forward.cpp", "draft.cpp")  # the others are headers
 COMMON_FLAGS = (
     "-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc",
     "-Wall", "-Wextra", "-Wno-psabi",
@@ -46,6 +47,11 @@ _NEEDS_AVX512 = _NEEDS_AVX2 | {"avx512f", "avx512vl", "avx512bw", "avx512dq"}
 
 # Best first.
 VARIANTS = (
+    Variant(
+        "amx",
+        (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
+        _NEEDS_AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
+    ),
     Variant("avx512bf16", (*_AVX512, "-mavx512bf16"), _NEEDS_AVX512 | {"avx512_bf16"}),
     Variant("avx512", _AVX512, _NEEDS_AVX512),
     Variant("avx2", _AVX2, _NEEDS_AVX2),
@@ -53,14 +59,22 @@ VARIANTS = (
 # The code of avx512bf16 on any machine with AVX2, slowly: for tests.
 EMULATED = Variant("emulated", (*_AVX2, "-DEMULATE_WIDE"), _NEEDS_AVX2)
 
+# The tenant memory's tables (source/tables.cpp) are bound by memory: any x86-64 will do.
+TABLES = Variant("tables", (), frozenset())
+
+
+def usable_variants(cpu_flags: frozenset[str] | None = None) -> list[Variant]:
+    """The variants that this processor runs, best first. Raises BuildError when there is none."""
+    flags = _cpu_flags() if cpu_flags is None else cpu_flags
+    usable = [variant for variant in VARIANTS if variant.needs <= flags]
+    if not usable:
+        raise BuildError("the processor has no AVX2")
+    return usable
+
 
 def best_variant(cpu_flags: frozenset[str] | None = None) -> Variant:
-    """The best variant that this processor runs. Raises BuildError."""
-    flags = _cpu_flags() if cpu_flags is None else cpu_flags
-    for variant in VARIANTS:
-        if variant.needs <= flags:
-            return variant
-    raise BuildError("the processor has no AVX2")
+    """The best of `usable_variants`."""
+    return usable_variants(cpu_flags)[0]
 
 
 def default_folder() -> Path | None:
@@ -71,11 +85,13 @@ def default_folder() -> Path | None:
     return Path(chosen) if chosen else Path(__file__).parents[2] / "var" / "native"
 
 
-def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) -> Path:
+def build(
+    variant: Variant, folder: Path, *, translated: tuple[str, ...] = TRANSLATED, extra_flags: tuple[str, ...] = ()
+) -> Path:
     """The compiled library, from `folder` if it is there already. Raises BuildError."""
     flags = (*COMMON_FLAGS, *variant.flags, *extra_flags)
     compiler = os.environ.get("CXX", "g++")
-    digest = hashlib.sha256("\0".join((compiler, *flags)).encode())
+    digest = hashlib.sha256("\0".join((compiler, *translated, *flags)).encode())
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     path = folder / f"{variant.name}-{digest.hexdigest()[:16]}.so"
@@ -88,7 +104,7 @@ def build(variant: Variant, folder: Path, *, extra_flags: tuple[str, ...] = ()) 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
             built = Path(scratch) / path.name
-            command = [found, *flags, str(SOURCE / "forward.cpp"), "-o", str(built)]
+            command = [found, *flags, *(str(SOURCE / name) for name in translated), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
             if done.returncode != 0:
                 raise BuildError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
@@ -119,6 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for variant in VARIANTS if options.all else (best_variant(),):
             print(f"CPU kernels: {build(variant, options.out)}", flush=True)
+        print(f"Tenant memory: {build(TABLES, options.out, translated=('tables.cpp',))}", flush=True)
     except BuildError as error:
         print(f"CPU kernels: not built, PyTorch's are used: {error}", file=sys.stderr)
         return 1

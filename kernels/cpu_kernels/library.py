@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cpu_kernels.build import BuildError, best_variant, build, default_folder
+from cpu_kernels.build import BuildError, build, default_folder, usable_variants
 from cpu_kernels.packing import PackedLinear, PackedWeights, padded_size
 
 SMALL_BYTES = 1 << 20
@@ -66,6 +68,8 @@ class Library:
         except OSError as error:
             raise BuildError(f"{path} can't be loaded: {error}") from error
         self.name = name or path.stem.rpartition("-")[0]
+        functions.permitted.restype = ctypes.c_int
+        self.permitted = bool(functions.permitted())  # by the operating system; the processor's flags are build.py's
         pointer, integer = ctypes.c_void_p, ctypes.c_int
         functions.new_pool.restype = pointer
         functions.new_pool.argtypes = (integer,)
@@ -73,6 +77,10 @@ class Library:
         functions.forward.argtypes = (pointer, ctypes.POINTER(Model), ctypes.POINTER(Batch), integer)
         functions.linear.restype = None
         functions.linear.argtypes = (pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer)
+        functions.draft.restype = None
+        functions.draft.argtypes = (pointer, pointer, pointer, integer, integer)
+        functions.draft_extend.restype = None
+        functions.draft_extend.argtypes = (pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer, pointer, pointer)
         functions.read_only.restype = None
         functions.read_only.argtypes = (pointer, pointer, ctypes.c_int64, integer)
         self._functions = functions
@@ -96,6 +104,25 @@ class Library:
                 outputs.data_ptr(), dtype == torch.bfloat16, threads,
             )  # fmt: skip
         return outputs
+
+    def draft(self, model: ctypes.Structure, rows: ctypes.Array[Any]) -> None:
+        """Chains of `rows`; see draft.py, which has checked them."""
+        self._functions.draft(self._pool, ctypes.byref(model), ctypes.byref(rows), len(rows), torch.get_num_threads())
+
+    def draft_extend(
+        self,
+        model: ctypes.Structure,
+        cache: int,
+        start: int,
+        tokens: Sequence[int],
+        features: torch.Tensor,
+        hidden: torch.Tensor,
+    ) -> None:
+        """Committed positions of one slot; see draft.py."""
+        ids = (ctypes.c_int64 * len(tokens))(*tokens)
+        self._functions.draft_extend(
+            ctypes.byref(model), cache, start, len(tokens), ids, features.data_ptr(), hidden.data_ptr()
+        )
 
     def read_only(self, weights: PackedWeights) -> None:
         """Read all of an arena: the least that a forward over it can take."""
@@ -124,10 +151,14 @@ def open_library() -> Library:
     folder = default_folder()
     if folder is None:
         raise BuildError("switched off by SLIPSTREAM_CPU_KERNELS")
-    variant = best_variant()
-    library = Library(build(variant, folder), name=variant.name)
-    check_library(library)
-    return library
+    refusals = []
+    for variant in usable_variants():
+        library = Library(build(variant, folder), name=variant.name)
+        if library.permitted:
+            check_library(library)
+            return library
+        refusals.append(variant.name)
+    raise BuildError(f"the system doesn't let this process use {', '.join(refusals)}")
 
 
 def check_library(library: Library) -> None:

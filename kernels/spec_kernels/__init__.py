@@ -10,11 +10,21 @@ from collections.abc import Sequence
 import torch
 
 from spec_kernels import reference
-from spec_kernels.chains import Sampling, SamplingBatch, Verification
+from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, has_penalty
+from spec_kernels.distribution import target_probs
 from spec_kernels.randomness import Purpose, uniform
-from spec_kernels.reference import target_probs
 
-__all__ = ["Purpose", "Sampling", "SamplingBatch", "Verification", "target_probs", "uniform", "verify_chains"]
+__all__ = [
+    "Purpose",
+    "Sampling",
+    "SamplingBatch",
+    "Verification",
+    "VerifyOptions",
+    "has_penalty",
+    "target_probs",
+    "uniform",
+    "verify_chains",
+]
 
 
 def verify_chains(
@@ -23,8 +33,9 @@ def verify_chains(
     offsets: torch.Tensor | Sequence[int],  # int64 [B + 1]
     positions: torch.Tensor | Sequence[int],  # int64 [B] absolute position of the first token under test
     sampling: SamplingBatch,
-    draft_probs: Sequence[torch.Tensor | None] | None = None,  # B x [drafts of the sequence, V] float32
+    draft_probs: Sequence[torch.Tensor | None] | None = None,  # B x [drafts of the sequence, V or Vd] float32
     *,
+    options: VerifyOptions | None = None,
     with_logprobs: bool = False,
     with_stats: bool = False,
 ) -> Verification:
@@ -41,6 +52,7 @@ def verify_chains(
         positions,
         sampling,
         draft_probs,
+        options=options,
         with_logprobs=with_logprobs,
         with_stats=with_stats,
     )

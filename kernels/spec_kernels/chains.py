@@ -33,12 +33,14 @@ class Sampling(Protocol):
     @property
     def frequency_penalty(self) -> float: ...
     @property
+    def repetition_penalty(self) -> float: ...  # 1: off
+    @property
     def logit_bias(self) -> Mapping[int, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingBatch:
-    """Sampling parameters of B sequences, and the output tokens that their penalties count.
+    """Sampling parameters of B sequences, and the tokens that their penalties count.
 
     Plain Python values: they come from requests, and the greedy path, which runs at every step, needs none of them on
     a device.
@@ -47,25 +49,61 @@ class SamplingBatch:
     params: tuple[Sampling, ...]  # [B]
     outputs: tuple[Sequence[int], ...]  # [B] tokens emitted so far, without the prompt
     greedy: bool  # all of temperature 0, and nothing to add to the logits
+    prompts: tuple[Sequence[int], ...] = ()  # [B]; the repetition penalty counts them too
 
     @classmethod
-    def of(cls, params: Sequence[Sampling], outputs: Sequence[Sequence[int]] | None = None) -> SamplingBatch:
-        """`outputs` may be left out when no sequence has a penalty. Raises ValueError if it is needed and absent."""
+    def of(
+        cls,
+        params: Sequence[Sampling],
+        outputs: Sequence[Sequence[int]] | None = None,
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> SamplingBatch:
+        """`outputs` may be left out when no sequence has a penalty, `prompts` when none has a repetition penalty.
+
+        Raises ValueError if they are needed and absent, or not one for each sequence.
+        """
         if outputs is None:
-            if any(one.presence_penalty or one.frequency_penalty for one in params):
+            if any(has_penalty(one) for one in params):
                 raise ValueError("penalties need the output tokens")
             outputs = ((),) * len(params)
-        if len(outputs) != len(params):
-            raise ValueError(f"{len(outputs)} outputs for {len(params)} sequences")
+        if prompts is None:
+            if any(one.repetition_penalty != 1 for one in params):
+                raise ValueError("the repetition penalty needs the prompts")
+            prompts = ((),) * len(params)
+        for name, tokens in (("outputs", outputs), ("prompts", prompts)):
+            if len(tokens) != len(params):
+                raise ValueError(f"{len(tokens)} {name} for {len(params)} sequences")
+        for one in params:
+            if not one.repetition_penalty > 0:
+                raise ValueError(f"a repetition penalty of {one.repetition_penalty} is not above 0")
         greedy = all(one.temperature == 0 and not adjusts_logits(one) for one in params)
-        return cls(tuple(params), tuple(outputs), greedy)
+        return cls(tuple(params), tuple(outputs), greedy, tuple(prompts))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What few batches need.
+
+    `cutoffs[i]`: at most so many drafts of sequence i are under test; what lies behind is neither read nor judged. It
+    may depend on anything but the drafts themselves and the logits at their rows. `masks`: grammars; bit t % 32 of word
+    t // 32 says that token t is allowed (the layout of xgrammar and llguidance). `draft_ids`: draft id of each target
+    token or -1, when draft probabilities are over a drafter's own vocabulary (`invert_hot_tokens`).
+    """
+
+    cutoffs: Sequence[int] | None = None  # [B]
+    masks: torch.Tensor | None = None  # int32 [R, V / 32 rounded up]
+    draft_ids: torch.Tensor | None = None  # int32 [V]
+    sources: Sequence[int] | None = None  # [R - B]
+    with_logprobs: bool = False
+    with_stats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What the target makes of each chain. Padding of tokens is -1, of log-probabilities 0.
 
-    `entropy` and `margin` describe the target's unmodified softmax; `target_prob_of_draft` is the probability under
+    Statistics of what lies behind a cut-off are 0. `entropy` and `margin` describe the target's unmodified softmax;
+    `target_prob_of_draft` is the probability under
     the distribution that the client samples from (for greedy sequences: under the softmax at temperature 1).
     """
 
@@ -75,6 +113,8 @@ class Verification:
     target_prob_of_draft: torch.Tensor | None = None  # float32 [R - B]
     entropy: torch.Tensor | None = None  # float32 [R], nats
     margin: torch.Tensor | None = None  # float32 [R], likeliest minus second likeliest probability
+    draft_prob: torch.Tensor | None = None  # float32 [R - B], the drafter's own; 1 for a deterministic proposal
+    source: torch.Tensor | None = None  # int32 [R - B], as given for each draft token; -1: beyond the cut-off
 
     def emitted(self) -> list[list[int]]:
         """New tokens of each sequence: num_accepted + 1 of them."""
@@ -83,7 +123,12 @@ class Verification:
 
 def adjusts_logits(params: Sampling) -> bool:
     """Does anything get added to the logits before temperature and filters?"""
-    return bool(params.presence_penalty or params.frequency_penalty or params.logit_bias)
+    return bool(has_penalty(params) or params.logit_bias)
+
+
+def has_penalty(params: Sampling) -> bool:
+    """Do earlier tokens change the logits?"""
+    return bool(params.presence_penalty or params.frequency_penalty or params.repetition_penalty != 1)
 
 
 def additions(params: Sampling, counts: Counter[int], vocabulary: int) -> dict[int, float]:
@@ -104,6 +149,7 @@ def check_shapes(
     offsets: Sequence[int],  # [B + 1]
     positions: Sequence[int],  # [B]
     sampling: SamplingBatch,
+    options: VerifyOptions,
 ) -> None:
     """Raises ValueError, which names the argument that does not fit."""
     batch = len(offsets) - 1
@@ -119,3 +165,14 @@ def check_shapes(
         raise ValueError(f"positions: expected {batch}, got {len(positions)}")
     if len(sampling.params) != batch:
         raise ValueError(f"sampling: expected {batch} sequences, got {len(sampling.params)}")
+    if options.cutoffs is not None and (len(options.cutoffs) != batch or any(cut < 0 for cut in options.cutoffs)):
+        raise ValueError(f"cutoffs: expected {batch}, none below 0, got {list(options.cutoffs)}")
+    if options.sources is not None and len(options.sources) != num_drafts:
+        raise ValueError(f"sources: expected {num_drafts}, got {len(options.sources)}")
+    words = -(-logits.shape[1] // 32)
+    for name, tensor, shape in (
+        ("masks", options.masks, (logits.shape[0], words)),
+        ("draft_ids", options.draft_ids, (logits.shape[1],)),
+    ):
+        if tensor is not None and (tuple(tensor.shape) != shape or tensor.dtype != torch.int32):
+            raise ValueError(f"{name}: expected int32 {list(shape)}, got {tensor.dtype} {list(tensor.shape)}")

@@ -62,6 +62,7 @@ def make_version(tenant: Tenant, *, state: str = "eligible", candidate: float = 
         window_start=None,
         window_end=None,
         consent={"capture": True},
+        lineage={},
         evaluation={"candidate": {"acceptance_length": candidate}, "static": {"acceptance_length": 2.0}},
         gate={"outcome": "accepted"},
     )

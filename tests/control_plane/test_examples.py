@@ -143,6 +143,8 @@ class _Recorder:
         if (path, method) in _BODIES:
             body = _BODIES[path, method]
             api = sign_in(make_person("dora@example.com")) if route == "organizations" else self._operator
+        if route == "cost-estimates":
+            body = {"model": alice.endpoint.model_id, "requests": 1000, "prompt_tokens": 400, "completion_tokens": 80}
         ids = self._operators_ids(route) | ids
         self._prepare(path, method)
         for name, value in ids.items():

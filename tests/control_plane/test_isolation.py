@@ -10,6 +10,11 @@ import pytest
 
 from control_plane.common.routes import routes
 from control_plane.common.states import transition
+from control_plane.endpoints.deployments import active_deployment, changed, open_rollout
+from control_plane.endpoints.models import Endpoint
+from control_plane.endpoints.rollout_plan import DEFAULTS
+from control_plane.endpoints.rollouts import pause, start
+from control_plane.endpoints.services import create_endpoint, set_desired_state, update_endpoint
 from control_plane.speculators.models import Speculator
 from control_plane.speculators.services import ensure_speculator, set_traffic_policy
 from control_plane.tenants.invitations import invite
@@ -122,6 +127,49 @@ def _run(tenant: Tenant) -> dict[str, str]:
     return {"run_id": found.id}
 
 
+def _other_endpoint(tenant: Tenant) -> dict[str, str]:
+    """One without an open rollout."""
+    found = Endpoint.objects.filter(project=tenant.project, name="other").first()
+    found = found or create_endpoint(tenant.project, name="other", model=tenant.endpoint.model, actor=tenant.user.id)
+    return {"endpoint_id": found.id}
+
+
+def _changed_once(tenant: Tenant) -> dict[str, str]:
+    update_endpoint(tenant.endpoint, {"max_lookahead": 5}, actor=tenant.user.id)
+    return _endpoint(tenant)
+
+
+def _deployment(tenant: Tenant) -> dict[str, str]:
+    return {"deployment_id": active_deployment(tenant.endpoint).id}
+
+
+def _rollout(tenant: Tenant) -> dict[str, str]:
+    """An open one."""
+    found = open_rollout(tenant.endpoint)
+    if found is None:
+        spec = changed(active_deployment(tenant.endpoint), {"max_lookahead": 3})
+        assert spec is not None
+        found = start(tenant.endpoint, spec, DEFAULTS["canary"], actor=tenant.user.id)
+    return {"rollout_id": found.id}
+
+
+def _paused(tenant: Tenant) -> dict[str, str]:
+    found = _rollout(tenant)
+    row = open_rollout(tenant.endpoint)
+    if row is not None and row.state != "paused":
+        pause(row, actor=tenant.user.id)
+    return found
+
+
+def _gone(tenant: Tenant) -> dict[str, str]:
+    """Another endpoint, which is deleted."""
+    found = Endpoint.objects.filter(project=tenant.project, desired_state="deleted").first()
+    if found is None:
+        made = create_endpoint(tenant.project, name="gone", model=tenant.endpoint.model, actor=tenant.user.id)
+        found = set_desired_state(made, "deleted", actor=tenant.user.id)
+    return {"endpoint_id": found.id}
+
+
 def _webhook(tenant: Tenant) -> dict[str, str]:
     found = Webhook.objects.filter(organization=tenant.organization).first()
     if found is None:
@@ -176,6 +224,8 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     "audit-events": ListRoute(filters=_organization),
     "models": PublicRoute(),
     "models/<str:model_id>": PublicRoute(),
+    "hardware": PublicRoute(),
+    "cost-estimates": PublicRoute(),
     "endpoints": ListRoute(
         create=lambda tenant: {**_project(tenant), "name": "x", "model": tenant.endpoint.model_id}, filters=_project
     ),
@@ -184,10 +234,28 @@ ROUTES: dict[str, ObjectRoute | ListRoute | OperatorRoute | PublicRoute] = {
     ),
     "endpoints/<str:endpoint_id>/start": ObjectRoute(_endpoint, {"POST": None}),
     "endpoints/<str:endpoint_id>/stop": ObjectRoute(_endpoint, {"POST": None}),
+    "endpoints/<str:endpoint_id>/undelete": ObjectRoute(_gone, {"POST": {"name": "back-again"}}),
+    "endpoints/<str:endpoint_id>/rollback": ObjectRoute(_changed_once, {"POST": None}),
+    "deployments": ListRoute(filters=_endpoint),
+    "deployments/<str:deployment_id>": ObjectRoute(_deployment, {"GET": None}),
+    "rollouts": ListRoute(
+        prepare=_rollout,
+        create=lambda tenant: {**_other_endpoint(tenant), "deployment": {"max_lookahead": 2}},
+        filters=_endpoint,
+    ),
+    "rollouts/<str:rollout_id>": ObjectRoute(_rollout, {"GET": None}),
+    "rollouts/<str:rollout_id>/pause": ObjectRoute(_rollout, {"POST": None}),
+    "rollouts/<str:rollout_id>/resume": ObjectRoute(_paused, {"POST": None}),
+    "rollouts/<str:rollout_id>/promote": ObjectRoute(_rollout, {"POST": None}),
+    "rollouts/<str:rollout_id>/abort": ObjectRoute(_rollout, {"POST": {"reason": "x"}}),
+    "rollouts/<str:rollout_id>/events": ObjectRoute(_rollout, {"GET": None}),
     "endpoints/<str:endpoint_id>/events": ObjectRoute(_endpoint, {"GET": None}),
     "projects/<str:project_id>/traffic-policy": ObjectRoute(_project, {"GET": None, "PUT": {"capture": True}}),
     "projects/<str:project_id>/traffic": ObjectRoute(_project, {"GET": None, "DELETE": None}),
-    "projects/<str:project_id>/traffic-erasures": ObjectRoute(_project, {"GET": None}),
+    "projects/<str:project_id>/traffic-erasures": ObjectRoute(
+        _project, {"GET": None, "POST": {"end_user": "jane@example.com"}}
+    ),
+    "projects/<str:project_id>/traffic-export": ObjectRoute(_project, {"GET": None}),
     "speculators": ListRoute(prepare=_speculator, filters=_project),
     "speculators/<str:speculator_id>": ObjectRoute(_speculator, {"GET": None}),
     "speculators/<str:speculator_id>/policy": ObjectRoute(_speculator, {"GET": None, "PUT": {"promotion": "manual"}}),

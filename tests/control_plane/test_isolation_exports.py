@@ -111,6 +111,7 @@ def _content(answer: Any) -> str:
 # Whoever writes objects, and where it is shown that the keys lie under the project's own prefix.
 WRITERS = {
     "control_plane/training/publishing.py": "test_isolation_tasks.py: training.execute_run",
+    "control_plane/training/end_users.py": "training/test_consent.py: an object is written back under its own key",
     "dataplane/traffic/upload.py": "tests/dataplane/traffic: the key is made with the segment's project",
 }
 _WRITES = re.compile(r"\bstore\.(?:put|put_if_absent|upload)\(|\b(?:put_object|upload_file|upload_fileobj)\(")

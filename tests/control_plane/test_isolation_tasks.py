@@ -12,17 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from control_plane.celery import app
 from control_plane.common.object_store import ObjectStore, object_store
 from control_plane.common.states import record_event
-from control_plane.endpoints.models import CatalogueModel, SpeculationWindow
+from control_plane.endpoints.deployments import active_deployment, changed
+from control_plane.endpoints.models import CatalogueModel, Endpoint, SpeculationWindow
+from control_plane.endpoints.rollout_plan import DEFAULTS
+from control_plane.endpoints.rollouts import start
 from control_plane.endpoints.services import set_desired_state
 from control_plane.fleet import tasks as fleet
 from control_plane.speculators.services import ensure_speculator, promote
 from control_plane.tenants import tasks as tenants
 from control_plane.tenants.models import IdempotencyRecord
+from control_plane.tenants.placements import move
 from control_plane.training import tasks as training
 from control_plane.training.lease import claim
 from control_plane.training.models import TrafficSegment, TrainingRun
@@ -32,6 +38,7 @@ from control_plane.webhooks.models import WebhookDelivery
 from control_plane.webhooks.services import create_webhook, send_test
 from infra.local.valkey import Valkey
 from tests.control_plane import learning
+from tests.control_plane.node import FakeNode
 from tests.control_plane.tenancy import footprint
 from tests.control_plane.tenant import Tenant, make_tenant
 
@@ -47,6 +54,29 @@ def _reconcile(alice: Tenant, bob: Tenant) -> Callable[[], None]:
     fleet.reconcile()  # both settle
     set_desired_state(alice.endpoint, "stopped", actor=alice.user.id)
     return fleet.reconcile
+
+
+def _advance_rollouts(alice: Tenant, bob: Tenant) -> Callable[[], None]:
+    """Both roll out; only alice's endpoint is on a node that has applied it."""
+    node = FakeNode()
+    fleet.reconcile()
+    for tenant in (alice, bob):
+        spec = changed(active_deployment(tenant.endpoint), {"max_lookahead": 3})
+        assert spec is not None
+        start(tenant.endpoint, spec, DEFAULTS["canary"], actor=tenant.user.id)
+    with transaction.atomic():
+        move(withdraw=[(bob.project.id, node.id)])
+    node.heartbeat()
+    return fleet.advance_rollouts
+
+
+def _purge_endpoints(alice: Tenant, bob: Tenant) -> Callable[[], None]:
+    for tenant in (alice, bob):
+        set_desired_state(tenant.endpoint, "deleted", actor=tenant.user.id)
+    fleet.reconcile()
+    past = timezone.now() - timedelta(days=settings.SLIPSTREAM_ENDPOINT_RETENTION_DAYS, minutes=1)
+    Endpoint.objects.filter(organization=alice.organization).update(deleted_at=past)
+    return fleet.purge_endpoints
 
 
 def _forget_windows(alice: Tenant, bob: Tenant) -> Callable[[], None]:
@@ -136,6 +166,8 @@ def _forget_deliveries(alice: Tenant, bob: Tenant) -> Callable[[], None]:
 # By the task's name: what gives alice alone something to do, and returns the task to be run.
 CASES: dict[str, Callable[[Tenant, Tenant], Callable[[], None]]] = {
     "fleet.reconcile": _reconcile,
+    "fleet.advance_rollouts": _advance_rollouts,
+    "fleet.purge_endpoints": _purge_endpoints,
     "fleet.forget_windows": _forget_windows,
     "tenants.forget": _forget,
     "training.execute_run": _execute_run,

@@ -24,7 +24,7 @@ from control_plane.billing import ingestion
 from control_plane.billing.services import create_price
 from control_plane.common.states import record_event
 from control_plane.endpoints.models import CatalogueModel
-from control_plane.endpoints.services import create_endpoint
+from control_plane.endpoints.services import create_endpoint, update_endpoint
 from control_plane.fleet import operations
 from control_plane.fleet.models import Node
 from control_plane.fleet.registration import create_token
@@ -67,6 +67,10 @@ def _model(n: int) -> CatalogueModel:
     return CatalogueModel.objects.get_or_create(
         id=f"model-{n}", defaults={"name": "x", "folder": "x", "context_length": 256}
     )[0]
+
+
+def _hardware(tenant: Tenant, n: int) -> None:
+    CatalogueModel.objects.create(id=f"m-{n}", name="x", folder="x", context_length=256, hardware=f"kind-{n}")
 
 
 def _person(n: int) -> User:
@@ -198,6 +202,16 @@ LISTS: dict[str, Listed] = {
     "endpoints/<str:endpoint_id>/events": Listed(
         _event("endpoints.Endpoint", route="endpoints/<str:endpoint_id>/events")
     ),
+    "deployments": Listed(
+        lambda tenant, n: update_endpoint(tenant.endpoint, {"max_lookahead": n % 9}, actor="x"),
+        query=lambda tenant: f"endpoint_id={tenant.endpoint.id}",
+    ),
+    "rollouts": Listed(
+        lambda tenant, n: update_endpoint(tenant.endpoint, {"max_lookahead": n % 9}, actor="x"),
+        query=lambda tenant: f"endpoint_id={tenant.endpoint.id}",
+    ),
+    "rollouts/<str:rollout_id>/events": Listed(_event("endpoints.Rollout", route="rollouts/<str:rollout_id>/events")),
+    "hardware": Listed(_hardware),
     "projects/<str:project_id>/traffic-erasures": Listed(lambda tenant, n: request_erasure(tenant.project, actor="x")),
     "speculators": Listed(_speculator),
     "speculators/<str:speculator_id>/events": Listed(_adaptation),
@@ -258,7 +272,9 @@ def test_every_list_has_a_case_and_every_case_a_list() -> None:
 def test_a_list_takes_the_recorded_number_of_queries_whatever_its_length(route: str, alice: Tenant) -> None:
     case = LISTS[route]
     path, api = _path(route, alice), case.reader(alice)
-    path += "&".join(part for part in (case.query(alice), "" if route in ("usage", "models") else "limit=100") if part)
+    path += "&".join(
+        part for part in (case.query(alice), "" if route in ("usage", "models", "hardware") else "limit=100") if part
+    )
     for n in range(FEW):
         case.grow(alice, n)
     few, rows_before = _measure(api, path)

@@ -15,8 +15,8 @@ from scipy import stats
 
 from dataplane.speculation.types import SamplingParams as Params
 from spec_kernels import Purpose, SamplingBatch, Verification, target_probs, uniform, verify_chains
+from spec_kernels.distribution import argmax_rows
 from spec_kernels.randomness import philox
-from spec_kernels.reference import argmax_rows
 
 
 def verify_one(

@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from control_plane.common.ids import new_id
 from control_plane.common.states import transition
+from control_plane.endpoints import deployments, rollouts
 from control_plane.endpoints import services as endpoints
-from control_plane.endpoints.models import CatalogueModel, Endpoint, SpeculationWindow
+from control_plane.endpoints.models import CatalogueModel, Endpoint, Rollout, SpeculationWindow
+from control_plane.endpoints.rollout_plan import DEFAULTS, Move
 from control_plane.speculators import services as speculators
 from control_plane.speculators.models import Speculator, SpeculatorVersion, VersionState
 from control_plane.tenants import services as tenants
@@ -140,6 +143,30 @@ def make_tenant(name: str, password: str | None = None) -> Tenant:
         organization, email=f"{name}-friend@example.com", role="viewer", principal=principal_of_user(user)
     )
     return Tenant(user, organization, project, endpoint, speculator, version, run, key, webhook, delivery, invitation)
+
+
+@transaction.atomic
+def make_rollout(tenant: Tenant) -> Rollout:
+    """A canary in its second step, whose new deployment is slower."""
+    spec = deployments.changed(deployments.active_deployment(tenant.endpoint), {"max_lookahead": 4})
+    assert spec is not None
+    rollout = rollouts.start(tenant.endpoint, spec, DEFAULTS["canary"], actor=tenant.user.id)
+    for move in (Move("shifting", "x", "", 2), Move("observing", "x", "25 % of the requests are shifted.")):
+        rollouts.apply(rollout, move)
+    measures = [
+        {"name": "errors", "before": 0.01, "after": 0.012, "change": 0.002, "bound": -0.02, "limit": 0.02},
+        {"name": "first_token", "before": 0.21, "after": 0.22, "change": 0.048, "bound": -0.1, "limit": 0.25},
+        {"name": "per_token", "before": 0.02, "after": 0.031, "change": 0.55, "bound": 0.31, "limit": 0.1},
+    ]
+    rollout.evidence = {
+        "before": {"requests": 640, "failed": 6},
+        "after": {"requests": 212, "failed": 3},
+        "measures": [measure | {"worse": measure["name"] == "per_token"} for measure in measures],
+        "reason": "x",
+        "requests_in_step": 120,
+    }
+    rollout.save(update_fields=["evidence"])
+    return rollout
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.web.conftest import PASSWORD, Tenant, make_tenant
+from tests.web.conftest import PASSWORD, Tenant, make_rollout, make_tenant
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -81,6 +81,20 @@ def test_the_endpoint_page_draws_the_chart_with_a_marker_at_the_new_version(page
     shot(page, "endpoint")
     page.get_by_text("The same as a table").click()
     expect(page.locator("#chart-table tbody tr").first).to_contain_text("v1")
+
+
+def test_a_rollout_is_watched_and_aborted(page: Page, tenant: Tenant) -> None:
+    rollout = make_rollout(tenant)
+    page.get_by_role("link", name="Endpoints").click()
+    page.get_by_role("link", name=tenant.endpoint.name).click()
+    expect(page.get_by_role("heading", name="Rollout", exact=True)).to_be_visible()
+    expect(page.get_by_role("row", name="Time per token")).to_contain_text("worse")
+    shot(page, "rollout")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Abort").click()
+    expect(page.get_by_role("button", name="Abort")).to_have_count(0)
+    rollout.refresh_from_db()
+    assert rollout.state == "aborting"
 
 
 def test_a_key_is_made_shown_once_and_revoked(page: Page) -> None:

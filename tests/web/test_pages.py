@@ -136,6 +136,30 @@ def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
     assert (policy.capture, policy.sample_rate, policy.retention_days) == (False, 0.5, 7)
 
 
+def test_what_is_done_with_content_is_chosen_on_the_page_and_deleted_for_one_person_only_by_name(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:data-policy", args=[alice.project.id])
+    chosen = {"redaction": "mask", "memory_scope": "end_user", "stream_coalescing": "interval"}
+    numbers = {"sample_rate": "1", "retention_days": "7", "coalesce_tokens": "8", "coalesce_milliseconds": "50"}
+    form = {"action": "save", "capture": "on", **chosen, **numbers}
+    assert client.post(page, form | {"redaction": "shred"}).status_code == 400
+    assert client.post(page, form | {"coalesce_tokens": "1"}).status_code == 400
+    assert client.post(page, form).status_code == 302
+    policy = alice.project.traffic_policy
+    policy.refresh_from_db()
+    assert {name: getattr(policy, name) for name in chosen} == chosen
+    assert (policy.coalesce_tokens, policy.coalesce_milliseconds) == (8, 50)
+    shown = client.get(page).content.decode()
+    assert all(f'<option value="{value}" selected>' in shown for value in chosen.values())
+
+    assert client.post(page, {"action": "delete-end-user", "end_user": ""}).status_code == 400
+    assert not alice.project.erasure_receipts.exists()  # nobody named is not everybody
+    assert client.post(page, {"action": "delete-end-user", "end_user": "jane@example.com"}).status_code == 302
+    receipt = alice.project.erasure_receipts.get()
+    assert receipt.end_user_id.startswith("eu_") and receipt.end_user_id in client.get(page).content.decode()
+    assert "jane@example.com" not in client.get(page).content.decode()
+
+
 def test_a_stale_form_does_not_overwrite_a_newer_change(alice: Tenant) -> None:
     client = signed_in(alice)
     page = reverse("web:endpoint-action", args=[alice.project.id, alice.endpoint.id])

@@ -29,13 +29,27 @@ GOOD = {
     "on",
     "enabled",
     "delivered",
+    "tolerated",
 }
 WARN = {
     "pending", "provisioning", "loading", "updating", "degraded", "stopping", "deleting", "queued", "admitted",
     "preparing", "running", "evaluating", "publishing", "registering", "candidate", "canary", "uploading", "verifying",
-    "not_ready", "cordoned", "draining", "relearning", "invited",
+    "not_ready", "cordoned", "draining", "relearning", "invited", "surging", "shifting", "observing", "paused",
+    "aborting",
 }  # fmt: skip
-BAD = {"failed", "rejected", "quarantined", "lost", "refused", "revoked", "expired", "overdue", "rolled_back"}
+BAD = {
+    "failed",
+    "aborted",
+    "worse",
+    "rejected",
+    "quarantined",
+    "lost",
+    "refused",
+    "revoked",
+    "expired",
+    "overdue",
+    "rolled_back",
+}
 
 PICO_PER_DOLLAR = 10**12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +17,19 @@ from django.utils import timezone
 from control_plane.common.errors import Invalid, ServiceError
 from control_plane.endpoints import selectors as endpoints
 from control_plane.endpoints import services
-from control_plane.endpoints.models import SLUG, SPECULATION_MODES, Endpoint, SpeculationWindow
+from control_plane.endpoints.models import (
+    MAX_REPLICAS,
+    SLUG,
+    SPECULATION_MODES,
+    STRATEGIES,
+    Endpoint,
+    SpeculationWindow,
+)
+from control_plane.endpoints.rollout_plan import make_plan
 from control_plane.fleet import selectors as fleet
 from control_plane.speculators import selectors as speculators
 from web.page import Page, page
+from web.rollouts import STEERING, rollout_context, steer
 from web.series import Totals, by_position, by_source, points, totals, version_changes
 
 SPAN = timedelta(hours=24)
@@ -127,7 +137,9 @@ def detail(page: Page, endpoint_id: str) -> HttpResponse:
             "positions": by_position(adaptive),
             "sources": by_source(adaptive),
             "events": endpoints.events_of(endpoint)[:20],
+            **rollout_context(page, endpoint),
             "modes": SPECULATION_MODES,
+            "strategies": STRATEGIES,
             "inference_url": settings.SLIPSTREAM_PUBLIC_INFERENCE_URL,
             "may_write": page.may("endpoint:write"),
         },
@@ -194,25 +206,36 @@ def _speed(total: Totals) -> str:
     return f"acceptance length {length:.2f} at {speed:.0f} tokens/s per request"
 
 
+_RANGES = {"max_lookahead": (0, 16), "min_replicas": (1, MAX_REPLICAS), "max_replicas": (1, MAX_REPLICAS)}
+
+
+def _numbers(posted: Mapping[str, str]) -> dict[str, int]:
+    """Those that were sent. Raises Invalid for what is no number of its range."""
+    found = {}
+    for name, (low, high) in _RANGES.items():
+        if name in posted:
+            text = posted[name]
+            if not (text.isascii() and text.isdigit() and len(text) < 5 and low <= int(text) <= high):
+                raise Invalid(f"{name.replace('_', ' ').capitalize()} must lie between {low} and {high}.")
+            found[name] = int(text)
+    return found
+
+
 @page("web:endpoints", "endpoint:write")
 def action(page: Page, endpoint_id: str) -> HttpResponse:
-    """Start, stop, or change the speculation policy."""
+    """Start, stop, change the policy or the replicas, steer a rollout."""
     endpoint = _endpoint(page, endpoint_id, "endpoint:write")
     posted = page.request.POST
-    audit = {"actor": page.principal.actor, "request_id": page.request_id}
+    audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
     try:
         if posted.get("desired_state") in ("running", "stopped"):
             services.set_desired_state(endpoint, posted["desired_state"], **audit)
-        elif posted.get("speculation_mode") in SPECULATION_MODES and posted.get("max_lookahead", "").isdigit():
-            lookahead = int(posted["max_lookahead"])
-            if lookahead > 16:
-                raise Invalid("The longest lookahead is at most 16.")
-            services.update_endpoint(
-                endpoint,
-                {"speculation_mode": posted["speculation_mode"], "max_lookahead": lookahead},
-                if_match=f'"{posted.get("row_version", "")}"',
-                **audit,
-            )
+        elif posted.get("rollout") in STEERING:
+            steer(endpoint, posted["rollout"], **audit)
+        elif posted.get("speculation_mode") in SPECULATION_MODES:
+            changes = {"speculation_mode": posted["speculation_mode"], **_numbers(posted)}
+            plan = make_plan(posted.get("strategy") or "immediate")
+            services.update_endpoint(endpoint, changes, plan, if_match=f'"{posted.get("row_version", "")}"', **audit)
         else:
             raise Invalid("Choose a speculation mode and a lookahead between 0 and 16.")
         messages.success(page.request, "Saved. Nodes apply it within seconds.", extra_tags="good")

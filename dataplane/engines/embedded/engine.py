@@ -86,6 +86,7 @@ class EmbeddedEngine:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
+        self.drafters.close()
 
     @property
     def is_alive(self) -> bool:
@@ -237,7 +238,8 @@ class EmbeddedEngine:
 
     def _step(self, sequences: list[Sequence]) -> None:
         outcomes, timing = speculative_step(sequences, self.target, self.drafters, self.controller)
-        for sequence, outcome in zip(sequences, outcomes, strict=True):
+        for index, (sequence, outcome) in enumerate(zip(sequences, outcomes, strict=True)):
+            sequence.tally.explain(outcome, timing, len(sequences), self.controller.explain(index))
             chunk, finish = sequence.append(outcome, timing, len(sequences), self._end_tokens(sequence.request))
             self._deliver(sequence, chunk)
             if finish is not None:
@@ -271,7 +273,7 @@ class EmbeddedEngine:
         if sequence.slot >= 0:
             self.drafters.release(sequence)
         self._scheduler.remove(sequence)
-        stats = sequence.stats(speculator_version_id=version, relearning=relearning)
+        stats = sequence.tally.stats(sequence.speculation.mode, speculator_version_id=version, relearning=relearning)
         cached = sequence.num_cached_tokens
         self._deliver(
             sequence, GenerationChunk((), finish_reason=reason, num_cached_tokens=cached, stats=stats, error=error)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from dataplane.engines.base import FinishReason, GenerationChunk, GenerationRequest, SpeculationStats, TokenLogprob
-from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming
+from dataplane.engines.base import FinishReason, GenerationChunk, GenerationRequest, TokenLogprob
+from dataplane.engines.tally import Tally
+from dataplane.speculation.types import SamplingParams, SpeculationPolicy, StepOutcome, StepTiming, memory_scope
 
 
 @dataclass(slots=True, eq=False)
@@ -27,24 +27,20 @@ class Sequence:
     num_cached_tokens: int = 0
     tokens: list[int] = field(default_factory=list)
     speculation: SpeculationPolicy = field(init=False)
-    _steps: int = 0
-    _drafted_at: Counter[int] = field(default_factory=Counter)
-    _accepted_at: Counter[int] = field(default_factory=Counter)
-    _drafted_by: Counter[str] = field(default_factory=Counter)
-    _accepted_by: Counter[str] = field(default_factory=Counter)
-    _draft_seconds: float = 0.0
-    _control_seconds: float = 0.0
-    _target_seconds: float = 0.0
-    _first_token_at: float | None = None
-    _last_token_at: float = 0.0
+    tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_tokens)
         self.speculation = self.request.speculation
+        self.tally = Tally(self.clock, self.request.trace)
 
     @property
     def project_id(self) -> str:
         return self.request.project_id
+
+    @property
+    def memory_scope(self) -> str:
+        return memory_scope(self.request.project_id, self.request.end_user_id)
 
     @property
     def deployment_id(self) -> str:
@@ -87,44 +83,9 @@ class Sequence:
         self.tokens.extend(kept)
         if finish is None and self.num_remaining <= 0:
             finish = "length"
-        self._count(outcome, timing, batch)
+        self.tally.add(outcome, timing, batch)
         logprobs: tuple[TokenLogprob, ...] = ()
         if outcome.logprobs:
             tops = outcome.top_logprobs or ((),) * len(kept)
             logprobs = tuple(map(TokenLogprob, kept, outcome.logprobs, tops))
         return GenerationChunk(kept, logprobs, num_cached_tokens=self.num_cached_tokens), finish
-
-    def stats(self, *, speculator_version_id: str | None = None, relearning: bool = False) -> SpeculationStats:
-        """What speculation did for this request so far. Shared seconds are divided by the batch that shared them."""
-        positions = range(max(self._drafted_at, default=-1) + 1)
-        return SpeculationStats(
-            mode=self.speculation.mode,
-            steps=self._steps,
-            drafted=self._drafted_at.total(),
-            accepted=self._accepted_at.total(),
-            per_position_drafted=tuple(self._drafted_at[position] for position in positions),
-            per_position_accepted=tuple(self._accepted_at[position] for position in positions),
-            drafted_by_source=dict(self._drafted_by),
-            accepted_by_source=dict(self._accepted_by),
-            speculator_version_id=speculator_version_id,
-            draft_seconds=self._draft_seconds,
-            control_seconds=self._control_seconds,
-            target_seconds=self._target_seconds,
-            decode_seconds=0.0 if self._first_token_at is None else self._last_token_at - self._first_token_at,
-            relearning=relearning,
-        )
-
-    def _count(self, outcome: StepOutcome, timing: StepTiming, batch: int) -> None:
-        self._steps += 1
-        for position, source in enumerate(outcome.proposal.sources):
-            self._drafted_at[position] += 1
-            self._drafted_by[source] += 1
-            if position < outcome.num_accepted:
-                self._accepted_at[position] += 1
-                self._accepted_by[source] += 1
-        self._draft_seconds += timing.draft / batch
-        self._control_seconds += (timing.plan + timing.observe) / batch
-        self._target_seconds += (timing.score + timing.verify) / batch
-        self._last_token_at = self.clock()
-        if self._first_token_at is None:
-            self._first_token_at = self._last_token_at

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from cpu_kernels.draft import LOW_RANK_MODULES, PackedDelta
 from dataplane.speculation.drafters.checkpoint import (
     ArtifactError,
     EagleCheckpoint,
@@ -44,11 +45,17 @@ class TenantDelta:
     confidence_temperature: float = 1.0
     memory: tuple[tuple[int, ...], ...] = ()
     size_bytes: int = field(default=0, compare=False)
+    packed: PackedDelta | None = field(default=None, compare=False, repr=False)  # for the CPU kernels
 
     def to(self, like: torch.Tensor) -> TenantDelta:
         """The delta in the dtype and on the device of `like`."""
         moved = {module: (down.to(like), up.to(like)) for module, (down, up) in self.low_rank.items()}
         return replace(self, low_rank=moved)
+
+    def pack(self) -> TenantDelta:
+        """The delta, ready for the CPU kernels."""
+        names = dict(zip(LOW_RANK_MODULES, DELTA_MODULES, strict=True))
+        return replace(self, packed=PackedDelta({name: self.low_rank[module] for name, module in names.items()}))
 
     def apply(self, module: str, inputs: torch.Tensor) -> torch.Tensor:
         """The delta's part of the module's output: inputs [n, in] -> [n, out]."""

@@ -10,7 +10,10 @@ Position t of a sequence pairs the target's feature of token t with the embeddin
 
 `extend` only fills the key-value cache, because nobody reads the output of a committed position but the last one's;
 that one is computed by `propose`, so that the static drafter and every delta share the cache. The source may change at
-each step. Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840). B rows (sequences), H hidden size, D head dimension.
+each step. On a CPU in bf16 whole chains run in kernels of our own (`native.py`), with weights of 8 bits; elsewhere
+PyTorch runs them, operation by operation.
+
+Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840). B rows (sequences), H hidden size, D head dimension.
 """
 
 from __future__ import annotations
@@ -18,14 +21,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
+from cpu_kernels.draft import Chain, DraftKernels
 from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig, load_checkpoint
 from dataplane.speculation.drafters.delta import TenantDelta, load_delta
+from dataplane.speculation.drafters.native import draft_kernels
 from dataplane.speculation.drafters.projection import projection
 from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
+
+if TYPE_CHECKING:
+    from dataplane.speculation.drafters.batched import BatchedDeltas
 
 MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
 
@@ -39,14 +48,16 @@ class DraftState:
     """One slot: `length` committed positions are in the cache; the last one's inputs wait for `propose`."""
 
     length: int
-    inputs: torch.Tensor  # [1, 2H] normalised embedding | normalised hidden
-    hidden: torch.Tensor  # [1, H]
+    token: int  # paired with the last position
+    inputs: torch.Tensor  # [1, 2H] normalised embedding | normalised hidden; [0] where the kernels keep them
+    hidden: torch.Tensor  # [1, H]; [0] likewise
 
 
 class EagleDrafter:
     """The static drafter of one target, for `num_slots` sequences of at most `max_context` positions.
 
     `min_survival`: a chain ends after the token at which the product of its confidences falls below this.
+    `fused`: choice and deltas in Triton kernels; by default on CUDA.
     """
 
     source: Source = "static"
@@ -59,12 +70,26 @@ class EagleDrafter:
         num_slots: int,
         max_context: int,
         min_survival: float = 0.1,
+        native: bool = True,  # False: in PyTorch for certain
+        fused: bool | None = None,
     ) -> None:
         config, tensors = checkpoint.config, checkpoint.tensors
         self.checkpoint = checkpoint
         self.config: EagleConfig = config
         self.min_survival = min_survival
         self._embeddings = embeddings
+        self._hot: list[int] = checkpoint.hot_tokens.tolist()
+        self._context = max_context
+        self._states: dict[int, DraftState] = {}
+        length = max_context + MAX_LOOKAHEAD
+        cos, sin = rotary_table(length, config, embeddings.dtype)
+        self._cos, self._sin = cos.to(embeddings.device), sin.to(embeddings.device)
+        fused = embeddings.is_cuda if fused is None else fused
+        self._batched: BatchedDeltas | None = None
+        native = native and not fused
+        self._kernels = draft_kernels(checkpoint, embeddings, cos=cos, sin=sin, num_slots=num_slots) if native else None
+        if self._kernels is not None:
+            return
 
         def weight(*names: str) -> torch.Tensor:
             return torch.cat([tensors[f"{name}.weight"] for name in names]).to(embeddings)
@@ -81,14 +106,13 @@ class EagleDrafter:
         self._hidden_norm = weight("midlayer.hidden_norm")
         self._mlp_norm = weight("midlayer.post_attention_layernorm")
         self._norm = weight("norm")
-        self._hot: list[int] = checkpoint.hot_tokens.tolist()
-        self._context = max_context
-        cache = (num_slots, config.num_kv_heads, max_context + MAX_LOOKAHEAD, config.head_dim)
+        cache = (num_slots, config.num_kv_heads, length, config.head_dim)
         self._keys = torch.zeros(cache, dtype=embeddings.dtype, device=embeddings.device)
         self._values = torch.zeros_like(self._keys)
-        cos, sin = rotary_table(cache[2], config, embeddings.dtype)
-        self._cos, self._sin = cos.to(embeddings.device), sin.to(embeddings.device)
-        self._states: dict[int, DraftState] = {}
+        if fused:
+            from dataplane.speculation.drafters.batched import BatchedDeltas  # Triton comes with CUDA builds only
+
+            self._batched = BatchedDeltas(config, embeddings)
 
     @classmethod
     def load(
@@ -106,7 +130,8 @@ class EagleDrafter:
 
     def load_delta(self, path: Path) -> TenantDelta:
         """Read a tenant's delta and make it ready to draft with. Raises ArtifactError."""
-        return load_delta(path, self.checkpoint).to(self._embeddings)
+        delta = load_delta(path, self.checkpoint).to(self._embeddings)
+        return delta if self._kernels is None else delta.pack()
 
     @torch.inference_mode()
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
@@ -119,13 +144,17 @@ class EagleDrafter:
             raise DraftStateError(f"positions {start}..{end} after {length} of at most {self._context}")
         if not tokens:
             return
+        if self._kernels is not None:
+            self._kernels.extend(sequence.slot, start, tokens, features.to(self._embeddings))
+            self._states[sequence.slot] = DraftState(end, tokens[-1], torch.empty(0), torch.empty(0))
+            return
         hidden = self._fuse(features.to(self._embeddings))
         inputs = self._attention_inputs(torch.tensor(tokens, device=hidden.device), hidden)
         heads = self._kv(inputs).view(len(tokens), -1, self.config.head_dim).transpose(0, 1)  # [2 kv, n, D]
         keys, values = heads.chunk(2)
         self._keys[sequence.slot, :, start:end] = _rotate(keys, self._cos[start:end], self._sin[start:end])
         self._values[sequence.slot, :, start:end] = values
-        self._states[sequence.slot] = DraftState(end, inputs[-1:], hidden[-1:])
+        self._states[sequence.slot] = DraftState(end, tokens[-1], inputs[-1:], hidden[-1:])
 
     @torch.inference_mode()
     def propose(
@@ -147,7 +176,39 @@ class EagleDrafter:
             and (state := self._states.get(sequence.slot)) is not None
             and state.length == len(sequence.tokens) - 1
         ]
-        finished = list(rows)
+        if self._kernels is not None:
+            self._draft_natively(self._kernels, rows)
+        else:
+            self._draft_in_pytorch(rows)
+        for row in rows:
+            source: Source = "static" if row.delta is None else "adaptive"
+            sources = (source,) * len(row.tokens)
+            proposals[row.index] = Proposal(tuple(row.tokens), tuple(row.confidences), sources)
+        return proposals
+
+    def observe(self, sequence: SequenceView, new_tokens: Sequence[int]) -> None:
+        """Nothing to do: committed tokens arrive by `extend`, with their features."""
+
+    def release(self, sequence: SequenceView) -> None:
+        """The sequence has ended: its slot may be reused."""
+        self._states.pop(sequence.slot, None)
+
+    def _draft_natively(self, kernels: DraftKernels, rows: Sequence[_Row]) -> None:
+        chains = [
+            Chain(
+                slot=row.slot,
+                position=row.state.length - 1,
+                token=row.state.token,
+                lookahead=row.lookahead,
+                temperature=self._temperature(row.delta),
+                delta=None if row.delta is None else row.delta.packed or row.delta.pack().packed,
+            )
+            for row in rows
+        ]
+        for row, (tokens, confidences) in zip(rows, kernels.draft(chains, self.min_survival), strict=True):
+            row.tokens, row.confidences = tokens, confidences
+
+    def _draft_in_pytorch(self, rows: list[_Row]) -> None:
         inputs = _stack([row.state.inputs for row in rows])
         hidden = _stack([row.state.hidden for row in rows])
         while rows:
@@ -166,18 +227,9 @@ class EagleDrafter:
             if rows:
                 drafted = torch.tensor([row.tokens[-1] for row in rows], device=hidden.device)
                 inputs = self._attention_inputs(drafted, hidden)
-        for row in finished:
-            source: Source = "static" if row.delta is None else "adaptive"
-            sources = (source,) * len(row.tokens)
-            proposals[row.index] = Proposal(tuple(row.tokens), tuple(row.confidences), sources)
-        return proposals
 
-    def observe(self, sequence: SequenceView, new_tokens: Sequence[int]) -> None:
-        """Nothing to do: committed tokens arrive by `extend`, with their features."""
-
-    def release(self, sequence: SequenceView) -> None:
-        """The sequence has ended: its slot may be reused."""
-        self._states.pop(sequence.slot, None)
+    def _temperature(self, delta: TenantDelta | None) -> float:
+        return (self.config if delta is None else delta).confidence_temperature
 
     def _attention_inputs(self, tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:  # [B], [B, H] -> [B, 2H]
         embedded = self._embeddings.index_select(0, tokens)
@@ -208,6 +260,14 @@ class EagleDrafter:
 
     def _mlp(self, rows: Sequence[_Row], inputs: torch.Tensor) -> torch.Tensor:
         gate, up = self._gate_up(inputs).chunk(2, 1)
+        if self._batched is not None and any(row.delta is not None for row in rows):
+            slots = self._batched.slots([row.delta for row in rows])
+            self._batched.add("midlayer.mlp.gate_proj", gate, inputs, slots)
+            self._batched.add("midlayer.mlp.up_proj", up, inputs, slots)
+            inner = functional.silu(gate) * up
+            output = self._down(inner)
+            self._batched.add("midlayer.mlp.down_proj", output, inner, slots)
+            return output
         groups = _delta_groups(rows)
         for delta, places in groups:
             chosen = _pick(inputs, places)
@@ -223,12 +283,11 @@ class EagleDrafter:
         """The likeliest draft id of every row and its probability."""
         outputs = self._normalise(hidden, self._norm)
         logits = self._head(outputs)
+        if self._batched is not None:
+            return self._choose_fused(rows, outputs, logits)
         for delta, places in _delta_groups(rows):
             logits = _add(logits, places, delta.apply("lm_head", _pick(outputs, places)))
-        temperatures = [
-            self.config.confidence_temperature if row.delta is None else row.delta.confidence_temperature
-            for row in rows
-        ]
+        temperatures = [self._temperature(row.delta) for row in rows]
         scaled = logits.float()
         if len(set(temperatures)) == 1:
             scaled = scaled / temperatures[0]
@@ -236,6 +295,20 @@ class EagleDrafter:
             scaled = scaled / torch.tensor(temperatures, device=logits.device)[:, None]
         confidences, tokens = scaled.softmax(-1).max(-1)
         return tokens.tolist(), confidences.tolist()
+
+    def _choose_fused(
+        self, rows: Sequence[_Row], outputs: torch.Tensor, logits: torch.Tensor
+    ) -> tuple[list[int], list[float]]:
+        """The rest of `_choose` in three launches."""
+        from spec_kernels.hot import choose_hot
+
+        assert self._batched is not None
+        if any(row.delta is not None for row in rows):
+            self._batched.add("lm_head", logits, outputs, self._batched.slots([row.delta for row in rows]))
+        calibration = [(row.delta or self.config).confidence_temperature for row in rows]
+        temperatures = torch.tensor(calibration, dtype=torch.float32).to(logits.device, non_blocking=True)
+        chosen = choose_hot(logits, temperatures)
+        return chosen.tokens[:, 0].tolist(), chosen.probs[:, 0].tolist()
 
 
 class _Row:

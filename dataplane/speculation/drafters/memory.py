@@ -1,8 +1,7 @@
 """Tenant memory (T0): what the target said after the same words before, in this request or an earlier one.
 
-A `ContextTable` maps the last n tokens, for several n, to the token that followed most often. It keeps no text: a slot
-holds a hash of the context, one token id and two small counters, so its size is fixed, forgetting is built in (a
-newer context displaces a weaker one that hashes to the same slot), and purging a project means dropping its table.
+Every request has a table of its own (its prompt and its output), every project one of its outputs; tables hold hashed
+contexts and no text (`context_table`), so that forgetting is built in and purging a project means dropping its table.
 Suffix-based drafting: SuffixDecoding (Oliaro et al., 2025); prompt lookup (Saxena, 2023). Longest context first is
 prediction by partial matching (Cleary and Witten, 1984).
 """
@@ -10,18 +9,27 @@ prediction by partial matching (Cleary and Witten, 1984).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source
-
-ORDERS = (24, 12, 6, 4, 3, 2, 1)  # context lengths in tokens, longest first
-LONGEST = ORDERS[0]
-BYTES_PER_SLOT = 10
-_FULL = 64  # counters are halved when one reaches it, so that a habit of yesterday yields to one of today
+from cpu_kernels.tables import MAX_LOOKAHEAD
+from dataplane.speculation.drafters.context_table import (
+    LONGEST,
+    ORDERS,
+    ContextTable,
+    Found,
+    Mix,
+    learn,
+    mix,
+    propose,
+)
+from dataplane.speculation.types import EMPTY_PROPOSAL, Proposal, SequenceView, Source, project_of
 
 Scope = Literal["request", "project"]
+_SCOPES: tuple[Scope, ...] = ("request", "project")
+_MEMORY: Source = "memory"
+_SOURCES = (_MEMORY,) * MAX_LOOKAHEAD
 
 
 class Evidence(NamedTuple):
@@ -33,53 +41,23 @@ class Evidence(NamedTuple):
     total: int  # how often anything followed it, decayed
 
 
-class ContextTable:
-    """Hash of the last n tokens -> the token that followed most often, with its count. Fixed size, no text."""
+class TableStore(Protocol):
+    """Keeps tables beyond this process (`dataplane.speculation.memory_store`). No call waits for a disk.
 
-    def __init__(self, max_bytes: int) -> None:
-        """A power of two of slots of BYTES_PER_SLOT bytes, at most `max_bytes`, at least 64 slots."""
-        slots = 1 << max(6, (max_bytes // BYTES_PER_SLOT).bit_length() - 1)
-        self._mask = slots - 1
-        self._marks = array("I", bytes(4 * slots))  # upper hash bits of the context; 0 in an empty slot
-        self._tokens = array("I", bytes(4 * slots))
-        self._counts = array("B", bytes(slots))  # of the token
-        self._totals = array("B", bytes(slots))  # of the context
+    A scope is a project, or one of its end users (`types.memory_scope`).
+    """
 
-    @property
-    def num_bytes(self) -> int:
-        return (self._mask + 1) * BYTES_PER_SLOT
+    def save(self, scope: str, data: bytes) -> None: ...
+    def forget(self, project_id: str) -> None: ...
+    def ask(self, scope: str) -> bool:
+        """Read the scope's table unless that was done. True: it will be among `arrived`, wait for it."""
 
-    def learn(self, keys: Sequence[int], token: int) -> None:
-        """`token` followed the contexts with these keys."""
-        mask, marks, tokens, counts, totals = self._mask, self._marks, self._tokens, self._counts, self._totals
-        for key in keys:
-            slot, mark = key & mask, (key >> 32) & 0xFFFFFFFF or 1
-            if marks[slot] != mark:
-                if counts[slot] > 1:  # a stronger context lives here: it weakens
-                    counts[slot] -= 1
-                else:
-                    marks[slot], tokens[slot], counts[slot], totals[slot] = mark, token, 1, 1
-                continue
-            count, total = counts[slot], totals[slot] + 1
-            if tokens[slot] == token:
-                count += 1
-            elif 2 * count < total:  # the majority is gone (Misra and Gries, 1982)
-                tokens[slot], count = token, 1
-            if total >= _FULL:
-                count, total = (count + 1) // 2, total // 2
-            counts[slot], totals[slot] = count, total
+    def arrived(self) -> Iterator[tuple[str, bytes]]: ...
+    def is_due(self, scope: str) -> bool:
+        """Is it time to save the scope's table again?"""
 
-    def recall(self, key: int) -> tuple[int, int, int] | None:
-        """(token, count, total) after the context with this key; None if it is unknown."""
-        slot = key & self._mask
-        if self._marks[slot] != ((key >> 32) & 0xFFFFFFFF or 1):
-            return None
-        return self._tokens[slot], self._counts[slot], self._totals[slot]
-
-
-def context_keys(window: tuple[int, ...]) -> list[int]:
-    """One key for each order that the window (the last LONGEST tokens, or fewer at the start of a text) can fill."""
-    return [hash(window[-order:]) for order in ORDERS if order <= len(window)]
+    def keep_only(self, project_ids: Collection[str]) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -87,9 +65,9 @@ class _Request:
     """The request at hand: a table of its own, and how much of the sequence the tables have seen."""
 
     table: ContextTable
-    project_id: str
+    scope: str
     remember: bool
-    window: tuple[int, ...] = ()
+    window: array[int] = field(default_factory=lambda: array("i"))  # the last LONGEST tokens
     num_seen: int = 0
 
 
@@ -97,130 +75,174 @@ class _Request:
 class TenantMemory:
     """Tables of every project and of the requests that run now. One thread (the engine's) uses it."""
 
-    project_bytes: int = 4 << 20
+    project_bytes: int = 16 << 20
     max_bytes: int = 512 << 20
-    request_bytes: int = 160 << 10
+    request_bytes: int = 256 << 10
+    store: TableStore | None = None
+    native: bool = True  # use the compiled tables if there are any
     _projects: dict[str, ContextTable] = field(default_factory=dict)  # least recently used first
+    _saved: dict[str, int] = field(default_factory=dict)  # by project: tokens that its table had learned when saved
     _seeds: dict[str, ContextTable] = field(default_factory=dict)  # by project, oldest first
     _requests: dict[int, _Request] = field(default_factory=dict)  # by slot
+    _evidence: dict[Found, Evidence] = field(default_factory=dict)
 
     @property
     def num_bytes(self) -> int:
-        tables = [
-            *self._projects.values(),
-            *self._seeds.values(),
-            *(request.table for request in self._requests.values()),
-        ]
-        return sum(table.num_bytes for table in tables)
+        return self._kept_bytes + sum(request.table.num_bytes for request in self._requests.values())
 
     def bytes_of(self, project_id: str) -> int:
         table = self._projects.get(project_id)
         return table.num_bytes if table else 0
 
+    def tokens_of(self, project_id: str) -> int:
+        """Tokens that the project's table has learned from in its life."""
+        table = self._projects.get(project_id)
+        return table.num_learned if table else 0
+
     def propose(self, sequence: SequenceView, lookahead: int, drafted: Sequence[int] = ()) -> Proposal:
         """The likeliest continuation of the sequence (and of `drafted` after it), at most `lookahead` tokens."""
-        request = self._catch_up(sequence)
-        shared = self._projects.get(sequence.project_id)
-        window = (request.window + tuple(drafted))[-LONGEST:]
-        tokens: list[int] = []
-        sources: list[Source] = []
-        evidence: list[Evidence] = []
-        while len(tokens) < lookahead:
-            found = _likeliest(request.table, shared, window)
-            if found is None:
-                break
-            token, why = found
-            tokens.append(token)
-            sources.append("memory")
-            evidence.append(why)
-            window = (*window[-LONGEST + 1 :], token)
-        if not tokens:
+        if lookahead <= 0:
             return EMPTY_PROPOSAL
-        confidences = tuple(why.hits / (why.total + 1) for why in evidence)
-        return Proposal(tuple(tokens), confidences, tuple(sources), None, tuple(evidence))
+        request = self._catch_up(sequence)
+        window = request.window
+        if drafted:
+            window = window + array("i", drafted)
+        shared = self._projects.get(sequence.memory_scope)
+        found = propose(request.table, shared, window, min(lookahead, MAX_LOOKAHEAD))
+        if not found:
+            return EMPTY_PROPOSAL
+        evidence = tuple([self._reason(one) for one in found])
+        return Proposal(
+            tuple([one.token for one in found]),
+            tuple([why.hits / (why.total + 1) for why in evidence]),
+            _SOURCES[: len(found)],
+            None,
+            evidence,
+        )
+
+    def mix(
+        self,
+        sequence: SequenceView,
+        drafted: Sequence[int],
+        candidates: Sequence[int],
+        probs: Sequence[float],
+        other: float,
+        kappa: float,
+    ) -> Mix | None:
+        """What followed the contexts at the end of the sequence and `drafted`; see `context_table.mix`."""
+        request = self._catch_up(sequence)
+        window = (request.window + array("i", drafted))[-LONGEST:]
+        return mix(request.table, self._projects.get(sequence.memory_scope), window, candidates, probs, other, kappa)
 
     def release(self, sequence: SequenceView) -> None:
         """The sequence has ended: learn what is left of it, and free its own table."""
-        if sequence.slot in self._requests:
-            self._catch_up(sequence)
-            del self._requests[sequence.slot]
+        if sequence.slot not in self._requests:
+            return
+        self._catch_up(sequence)
+        del self._requests[sequence.slot]
+        if self.store is not None and self.store.is_due(sequence.memory_scope):
+            self._save(sequence.memory_scope)
 
     def table_of(self, texts: Sequence[Sequence[int]]) -> ContextTable:
         """A project's table that knows these texts, for `adopt`. Touches nothing else: any thread may build one."""
-        table = ContextTable(self.project_bytes)
+        table = ContextTable(self.project_bytes, native=self.native)
         for text in texts:
-            window: tuple[int, ...] = ()
-            for token in text:
-                table.learn(context_keys(window), token)
-                window = (*window[-LONGEST + 1 :], token)
+            tokens = array("i", text)
+            learn(table, None, tokens, 0, len(tokens))
         return table
 
     def adopt(self, project_id: str, table: ContextTable) -> None:
         """Start the project's memory from `table` once one of its requests may be remembered, and not before."""
         if project_id not in self._projects:
             self._seeds[project_id] = table
+            self._evict()
+
+    def restore(self) -> None:
+        """At a step boundary: take over tables that the store has read."""
+        for project_id, data in self.store.arrived() if self.store is not None else ():
+            try:
+                table = ContextTable.from_bytes(data, self.project_bytes, native=self.native)
+            except ValueError:  # of an earlier build, or of a larger quota: learn anew
+                continue
+            if project_id not in self._projects:  # a request that may be remembered has asked for it
+                self._seeds.pop(project_id, None)
+                self._projects[project_id], self._saved[project_id] = table, table.num_learned
+                self._evict()
+
+    def close(self) -> None:
+        """At the end: keep what was learned since the last save. Returns once it is on the disk."""
+        for project_id in self._projects:
+            self._save(project_id)
+        if self.store is not None:
+            self.store.close()
 
     def purge(self, project_id: str) -> None:
-        """Forget the project. Requests that run keep what they know of themselves, and leave nothing behind."""
-        self._projects.pop(project_id, None)
-        self._seeds.pop(project_id, None)
+        """Forget the project and its end users. Requests that run keep what they know of themselves, and leave nothing
+        behind."""
+        for kept in (self._projects, self._seeds, self._saved):
+            for scope in [scope for scope in kept if project_of(scope) == project_id]:
+                kept.pop(scope)
         for request in self._requests.values():
-            if request.project_id == project_id:
+            if project_of(request.scope) == project_id:
                 request.remember = False
+        if self.store is not None:
+            self.store.forget(project_id)
+
+    @property
+    def _kept_bytes(self) -> int:
+        return sum(table.num_bytes for table in (*self._projects.values(), *self._seeds.values()))
+
+    def _reason(self, found: Found) -> Evidence:
+        key = found._replace(token=0)
+        why = self._evidence.get(key)
+        if why is None:
+            _, scope, order, count, total = found
+            why = self._evidence[key] = Evidence(_SCOPES[scope], ORDERS[order], count, total)
+        return why
 
     def _catch_up(self, sequence: SequenceView) -> _Request:
         request = self._requests.get(sequence.slot)
         if request is None:
-            table = ContextTable(self.request_bytes)
-            request = _Request(table, sequence.project_id, sequence.speculation.remember)
+            table = ContextTable(self.request_bytes, native=self.native)
+            request = _Request(table, sequence.memory_scope, sequence.speculation.remember)
             self._requests[sequence.slot] = request
-        if request.num_seen < len(sequence.tokens):
-            keeps = request.remember and len(sequence.tokens) > sequence.num_prompt_tokens
-            shared = self._project(sequence.project_id) if keeps else None
-            window = request.window
-            for position in range(request.num_seen, len(sequence.tokens)):
-                token = sequence.tokens[position]
-                keys = context_keys(window)
-                request.table.learn(keys, token)
-                if shared is not None and position >= sequence.num_prompt_tokens:
-                    shared.learn(keys, token)
-                window = (*window[-LONGEST + 1 :], token)
-            request.window, request.num_seen = window, len(sequence.tokens)
+        length = len(sequence.tokens)
+        if request.num_seen < length:
+            keeps = request.remember and length > sequence.num_prompt_tokens
+            shared = self._project(sequence.memory_scope) if keeps else None
+            tokens = request.window + array("i", sequence.tokens[request.num_seen :])
+            known = len(request.window)
+            before = 0 if shared is None else shared.num_bytes
+            learn(request.table, shared, tokens, known, known + max(0, sequence.num_prompt_tokens - request.num_seen))
+            request.window, request.num_seen = tokens[-LONGEST:], length
+            if shared is not None and shared.num_bytes > before:
+                self._evict()
         return request
 
-    def _project(self, project_id: str) -> ContextTable:
-        table = self._projects.pop(project_id, None) or self._seeds.pop(project_id, None)
+    def _project(self, project_id: str) -> ContextTable | None:
+        """The project's table, now the most recently used. None while the store reads an older one."""
+        table = self._projects.pop(project_id, None)
         if table is None:
-            while (len(self._projects) + len(self._seeds) + 1) * self.project_bytes > self.max_bytes:
-                oldest = self._seeds or self._projects
-                if not oldest:
-                    break
-                del oldest[next(iter(oldest))]
-            table = ContextTable(self.project_bytes)
-        self._projects[project_id] = table
+            if self.store is not None and self.store.ask(project_id):
+                return None
+            table = self._seeds.pop(project_id, None) or ContextTable(self.project_bytes, native=self.native)
+            self._projects[project_id] = table
+            self._evict()
+        else:
+            self._projects[project_id] = table
         return table
 
+    def _evict(self) -> None:
+        """Down to the quota: seeds that nobody has used yet go first, then the least recently used projects."""
+        while self._kept_bytes > self.max_bytes and len(self._projects) + len(self._seeds) > 1:
+            oldest = self._seeds or self._projects
+            project_id = next(iter(oldest))
+            if oldest is self._projects:
+                self._save(project_id)
+            del oldest[project_id]
 
-def _likeliest(
-    request: ContextTable, project: ContextTable | None, window: tuple[int, ...]
-) -> tuple[int, Evidence] | None:
-    """The longest match in either table if its token dominates, else the other's if that does, else the longer one."""
-    tables: list[tuple[Scope, ContextTable]] = [("request", request)]
-    if project is not None:
-        tables.append(("project", project))
-    best: tuple[int, Evidence] | None = None
-    for order in ORDERS:
-        if order > len(window):
-            continue
-        key = hash(window[-order:])
-        for scope, table in tables:
-            found = table.recall(key)
-            if found is not None:
-                token, count, total = found
-                if 4 * (total - count) <= total:
-                    return token, Evidence(scope, order, count, total)
-                best = best or (token, Evidence(scope, order, count, total))
-                tables = [other for other in tables if other[1] is not table]
-        if not tables:
-            break
-    return best
+    def _save(self, project_id: str) -> None:
+        table = self._projects.get(project_id)
+        if self.store is not None and table is not None and table.num_learned != self._saved.get(project_id):
+            self._saved[project_id] = table.num_learned
+            self.store.save(project_id, table.to_bytes())

@@ -106,6 +106,7 @@ def _version(speculator: Any) -> Any:
         sample_count=64,
         window_start=None,
         window_end=None,
+        lineage={},
         consent={"capture": True},
         evaluation=arms,
         gate={"outcome": "accepted"},

@@ -12,6 +12,9 @@
 #include "attention.h"
 #include "linear.h"
 #include "pool.h"
+#ifdef __AMX_BF16__
+#include "tile_attention.h"
+#endif
 
 extern "C" {
 
@@ -57,6 +60,9 @@ struct ThreadBuffers {
     int normal_of = -1;              // the phase whose input it is
     std::vector<float> outputs;      // [R, panels of a chunk * 16]
     AttentionBuffers attention;
+#ifdef __AMX_BF16__
+    TileAttentionBuffers tile_attention;
+#endif
 };
 
 void normalise(const float* values, const float* weight, int size, float epsilon, Activation* to) {
@@ -79,11 +85,17 @@ class Forward : public Work {
         queries_.resize(rows * model.heads * model.dim);
         attended_.resize(rows * model.heads * model.dim);
         inner_.resize(rows * model.inner);
+#ifdef __AMX_BF16__
+        in_tiles_ = fits_tiles(head_shape());
+        const int segment_rows = in_tiles_ ? TILE_QUERIES / head_shape().group : SEGMENT_ROWS;
+#else
+        const int segment_rows = SEGMENT_ROWS;
+#endif
         for (int row = 0; row < batch.rows; ++row) {
             const uint16_t* embedded = m_.embedding + b_.tokens[row] * m_.hidden;
             for (int i = 0; i < m_.hidden; ++i) residual_[int64_t(row) * m_.hidden + i] = widen(embedded[i]);
             Segment* last = segments_.empty() ? nullptr : &segments_.back();
-            if (last && last->rows < SEGMENT_ROWS && last->offset == b_.offsets[row] &&
+            if (last && last->rows < segment_rows && last->offset == b_.offsets[row] &&
                 last->position + last->rows == b_.positions[row])
                 ++last->rows;
             else
@@ -109,7 +121,7 @@ class Forward : public Work {
         ThreadBuffers& own = buffers_[thread];
         switch (phase % 5) {
             case 0: return project(layer, index, chunk, normal(own, layer.input_norm, phase), own.outputs.data());
-            case 1: return attention(index, chunk, own.attention);
+            case 1: return attention(index, chunk, own);
             case 2: return add(layer.output, attended_.data(), m_.heads * m_.dim, chunk, -1, own.outputs.data());
             case 3: return gate(layer, chunk, normal(own, layer.mlp_norm, phase), own.outputs.data());
             default: return add(layer.down, inner_.data(), m_.inner, chunk, layer.feature, own.outputs.data());
@@ -166,13 +178,21 @@ class Forward : public Work {
         }
     }
 
-    void attention(int index, int chunk, AttentionBuffers& buffers) {
+    HeadShape head_shape() const { return {m_.dim, m_.heads / m_.kv_heads, 2 * int64_t(m_.kv_heads) * m_.dim}; }
+
+    void attention(int index, int chunk, ThreadBuffers& own) {
         const Segment& segment = segments_[chunk / m_.kv_heads];
-        const int head = chunk % m_.kv_heads, group = m_.heads / m_.kv_heads, dim = m_.dim;
-        const int64_t to_values = int64_t(m_.kv_heads) * dim, first_head = int64_t(head) * group * dim;
-        const HeadShape shape{dim, group, 2 * to_values};
-        attend(segment, shape, &queries_[first_head], b_.cache[index] + segment.offset * shape.width + head * dim,
-               to_values, &attended_[first_head], int64_t(m_.heads) * dim, buffers);
+        const HeadShape shape = head_shape();
+        const int head = chunk % m_.kv_heads;
+        const int64_t to_values = shape.width / 2, first = int64_t(head) * shape.group * m_.dim;
+        const int64_t stride = int64_t(m_.heads) * m_.dim;
+        const uint16_t* keys = b_.cache[index] + segment.offset * shape.width + head * m_.dim;
+#ifdef __AMX_BF16__
+        if (in_tiles_)
+            return attend_in_tiles(segment, shape, &queries_[first], keys, to_values, &attended_[first], stride,
+                                   own.tile_attention);
+#endif
+        attend(segment, shape, &queries_[first], keys, to_values, &attended_[first], stride, own.attention);
     }
 
     void add(const int32_t* weights, const Activation* inputs, int size, int chunk, int64_t feature, float* outputs) {
@@ -212,6 +232,9 @@ class Forward : public Work {
     std::vector<Activation> attended_, inner_;
     std::vector<Segment> segments_;
     std::vector<ThreadBuffers> buffers_;
+#ifdef __AMX_BF16__
+    bool in_tiles_ = false;
+#endif
 };
 
 class Linear : public Work {
@@ -254,6 +277,15 @@ class Linear : public Work {
 extern "C" {
 
 void* new_pool(int threads) { return new Pool(threads); }  // lives as long as the process
+
+// May the library run here? (What /proc/cpuinfo can't tell.) Asked once, before anything else.
+int permitted() {
+#ifdef __AMX_BF16__
+    return may_use_tiles();
+#else
+    return 1;
+#endif
+}
 
 int lanes() { return LANES; }
 int paired() { return PAIRED; }

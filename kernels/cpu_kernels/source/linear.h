@@ -7,6 +7,9 @@
 #pragma once
 
 #include "vectors.h"
+#ifdef __AMX_BF16__
+#include "tiles.h"
+#endif
 
 constexpr int PANEL = 16;
 constexpr int VECTORS = PANEL / LANES;  // per panel
@@ -95,6 +98,10 @@ inline void rows_by_panels(const int32_t* weights, int panels, const Activation*
 // outputs [rows, panels * 16] (row stride `width`) of inputs [rows, 2 * pairs] (row stride `stride`)
 inline void multiply(const int32_t* weights, int panels, const Activation* inputs, int64_t stride, int rows, int pairs,
                      float* outputs, int64_t width) {
+#ifdef __AMX_BF16__
+    if (pairs % TILE_PAIRS == 0)  // a matter of the matrix alone: all of its rows go the same way
+        return multiply_in_tiles(weights, panels, inputs, stride, rows, pairs, outputs, width);
+#endif
     using Tiles = decltype(&rows_by_panels<1>);
     static constexpr Tiles TILES[] = {&rows_by_panels<1>, &rows_by_panels<2>, &rows_by_panels<3>, &rows_by_panels<4>,
                                       &rows_by_panels<5>,

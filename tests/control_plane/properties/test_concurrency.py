@@ -20,7 +20,11 @@ from control_plane.billing.ingestion import ingest
 from control_plane.billing.models import UsageEvent
 from control_plane.common.errors import ServiceError
 from control_plane.common.ids import new_id
-from control_plane.endpoints.models import Endpoint
+from control_plane.endpoints import deployments, rollouts
+from control_plane.endpoints import services as endpoints
+from control_plane.endpoints.models import ROLLOUT_ENDED, WHOLE, Deployment, Endpoint, Rollout
+from control_plane.endpoints.rollout_plan import DEFAULTS
+from control_plane.fleet import rollouts as fleet_rollouts
 from control_plane.speculators import services as speculators
 from control_plane.speculators.models import SpeculatorVersion, VersionState
 from control_plane.tenants import audit
@@ -199,6 +203,57 @@ def test_of_writers_with_one_etag_one_wins(alice: Tenant) -> None:
         winner = next(answer for answer in answers if answer.status_code == 200).json()["max_lookahead"]
         assert Endpoint.objects.get(project=alice.project).max_lookahead == winner
     _check_audit(alice)
+
+
+def test_of_two_rollouts_started_at_once_one_wins(alice: Tenant) -> None:
+    for number in range(ROUNDS):
+        results = together(*(lambda value=value: _roll_out(alice, value) for value in (2, 3, 4)))
+        assert _refused(results) == 2
+        winner = next(row for row in results if isinstance(row, Rollout))
+        together(lambda: rollouts.abort(winner, actor=ACTOR), lambda: fleet_rollouts.advance())
+        fleet_rollouts.advance()
+        assert not Rollout.objects.filter(project=alice.project, state__in=["pending", "surging"]).exists(), number
+    assert _shares(alice) == WHOLE
+    _check_audit(alice)
+
+
+def test_whoever_steers_a_rollout_the_shares_stay_whole(alice: Tenant) -> None:
+    node = FakeNode()
+    node.heartbeat()
+    for _ in range(ROUNDS):
+        rollout = _roll_out(alice, 2)
+        node.heartbeat()
+        together(
+            lambda: fleet_rollouts.advance(),
+            lambda: fleet_rollouts.advance(),
+            lambda: rollouts.hurry(rollout, actor=ACTOR),
+            lambda: rollouts.pause(rollout, actor=ACTOR),
+            lambda: endpoints.update_endpoint(alice.endpoint, {"max_replicas": 2}, actor=ACTOR),
+            lambda: node.heartbeat(),
+        )
+        assert _shares(alice) == WHOLE
+        together(
+            lambda: rollouts.roll_back(alice.endpoint, actor=ACTOR),
+            lambda: endpoints.set_desired_state(alice.endpoint, "stopped", actor=ACTOR),
+            lambda: fleet_rollouts.advance(),
+        )
+        endpoints.set_desired_state(alice.endpoint, "running", actor=ACTOR)
+        for _ in range(3):
+            node.heartbeat()
+            fleet_rollouts.advance()
+        assert _shares(alice) == WHOLE
+        assert not Rollout.objects.filter(project=alice.project).exclude(state__in=ROLLOUT_ENDED).exists()
+    _check_audit(alice)
+
+
+def _roll_out(tenant: Tenant, lookahead: int) -> Rollout:
+    spec = deployments.changed(deployments.active_deployment(tenant.endpoint), {"max_lookahead": lookahead})
+    assert spec is not None
+    return rollouts.start(tenant.endpoint, spec, DEFAULTS["canary"], actor=ACTOR)
+
+
+def _shares(tenant: Tenant) -> int:
+    return sum(Deployment.objects.filter(endpoint=tenant.endpoint).values_list("weight", flat=True))
 
 
 def test_a_name_is_given_once(alice: Tenant) -> None:

@@ -22,10 +22,14 @@ from hypothesis import strategies as st
 
 from control_plane.common.errors import ServiceError
 from control_plane.common.states import Stateful, transition
+from control_plane.endpoints import deployments, rollouts
 from control_plane.endpoints import services as endpoints
-from control_plane.endpoints.models import Endpoint
+from control_plane.endpoints.models import ROLLOUT_ENDED, WHOLE, Deployment, Endpoint, Rollout
+from control_plane.endpoints.rollout_plan import make_plan
 from control_plane.fleet import reconciler
+from control_plane.fleet import rollouts as fleet_rollouts
 from control_plane.fleet.models import NODE_TRANSITIONS, Node
+from control_plane.speculators import canary
 from control_plane.speculators import services as speculators
 from control_plane.speculators.models import Speculator, SpeculatorVersion
 from control_plane.speculators.selectors import active_version
@@ -38,7 +42,7 @@ from control_plane.webhooks import dispatch
 from control_plane.webhooks.models import WebhookDelivery
 from control_plane.webhooks.sender import Outcome
 from control_plane.webhooks.services import create_webhook, replay, send_test
-from tests.control_plane import learning
+from tests.control_plane import learning, traffic
 from tests.control_plane.node import FakeNode
 from tests.control_plane.tenant import Tenant
 
@@ -100,6 +104,7 @@ ENDPOINT = Machine(
         "started": _desire("running"),
         "stopped": _desire("stopped"),
         "deleted": _desire("deleted"),
+        "undeleted": lambda world: endpoints.undelete_endpoint(world.row, actor=ACTOR),
         "changed": lambda world: endpoints.update_endpoint(world.row, {"max_lookahead": 3}, actor=ACTOR),
         "changed back": lambda world: endpoints.update_endpoint(world.row, {"max_lookahead": 8}, actor=ACTOR),
         "swept": lambda world: reconciler.reconcile(),
@@ -109,12 +114,87 @@ ENDPOINT = Machine(
     },
 )
 
+# ----------------------------------------------------------------------------------------------------------- rollouts
+
+
+def _rollout(tenant: Tenant) -> World:
+    node = FakeNode()
+    node.heartbeat()
+    spec = deployments.changed(deployments.active_deployment(tenant.endpoint), {"max_lookahead": 3})
+    assert spec is not None
+    plan = make_plan("canary", steps_percent=[10, 50, 100], observe_seconds=0, min_requests=30)
+    return World(tenant, rollouts.start(tenant.endpoint, spec, plan, actor=ACTOR), node=node)
+
+
+def _serve(*, failing: bool) -> Callable[[World], Any]:
+    """Both deployments answer 40 requests."""
+
+    def serve(world: World) -> None:
+        assert world.node is not None
+        row = Rollout.objects.get(pk=world.row.pk, endpoint=world.tenant.endpoint)
+        windows = (
+            traffic.window(world.tenant, row.source_id, requests=40),
+            traffic.window(world.tenant, row.target_id, requests=40, errors=40 if failing else 0),
+        )
+        world.node.heartbeat(windows=windows)
+        fleet_rollouts.advance()
+
+    return serve
+
+
+def _steer(action: Callable[..., Any]) -> Callable[[World], Any]:
+    return lambda world: action(Rollout.objects.get(pk=world.row.pk, endpoint=world.tenant.endpoint), actor=ACTOR)
+
+
+def _shares_are_whole(world: World) -> None:
+    rows = Deployment.objects.filter(endpoint=world.tenant.endpoint)
+    assert sum(rows.values_list("weight", flat=True)) == WHOLE
+    active = rows.get(active=True)
+    endpoint = Endpoint.objects.get(project=world.tenant.project, pk=world.tenant.endpoint.pk)
+    assert [getattr(endpoint, name) for name in deployments.POLICY] == [
+        getattr(active, name) for name in deployments.POLICY
+    ]
+    row = Rollout.objects.get(pk=world.row.pk, endpoint=world.tenant.endpoint)
+    assert row.is_open or active.weight == WHOLE or deployments.open_rollout(endpoint) is not None
+    assert row.state != "completed" or row.step == len(row.steps)
+
+
+ROLLOUT = Machine(
+    _rollout,
+    {
+        "swept": lambda world: fleet_rollouts.advance(),
+        "node ready": _report("ready"),
+        "node not ready": _report("not_ready"),
+        "node silent": _silence,
+        "served well": _serve(failing=False),
+        "served well again": _serve(failing=False),
+        "served badly": _serve(failing=True),
+        "paused": _steer(rollouts.pause),
+        "resumed": _steer(rollouts.resume),
+        "hurried": _steer(rollouts.hurry),
+        "aborted": _steer(rollouts.abort),
+        "rolled back": lambda world: rollouts.roll_back(world.tenant.endpoint, actor=ACTOR),
+        "policy changed": lambda world: endpoints.update_endpoint(
+            world.tenant.endpoint, {"max_lookahead": 5}, actor=ACTOR
+        ),
+        "stopped": lambda world: endpoints.set_desired_state(world.tenant.endpoint, "stopped", actor=ACTOR),
+        "started": lambda world: endpoints.set_desired_state(world.tenant.endpoint, "running", actor=ACTOR),
+    },
+    _shares_are_whole,
+    lambda state: {"finished_at": timezone.now() if state in ROLLOUT_ENDED else None},
+)
+
 # ----------------------------------------------------------------------------------------------------------- versions
 
 
 def _version(tenant: Tenant) -> World:
-    learner = _learner(tenant)
-    return World(tenant, learning.make_version(learner), others=[learning.make_version(learner) for _ in range(2)])
+    learner, node = _learner(tenant), FakeNode()
+    own = deployments.active_deployment(tenant.endpoint).id
+    node.heartbeat(windows=(traffic.window(tenant, own),))  # something to try a version on
+    reconciler.reconcile()
+    return World(
+        tenant, learning.make_version(learner), node=node, others=[learning.make_version(learner) for _ in range(2)]
+    )
 
 
 def _learner(tenant: Tenant) -> learning.Tenant:
@@ -133,17 +213,45 @@ def _speculator(world: World) -> Speculator:
     return Speculator.objects.get(project=world.tenant.project)
 
 
+def _try_version(*, failing: bool) -> Callable[[World], Any]:
+    """Whatever is on trial answers requests, and the rollout goes as far as it goes."""
+
+    def serve(world: World) -> None:
+        assert world.node is not None
+        row = deployments.open_rollout(world.tenant.endpoint)
+        if row is None:
+            return
+        rollouts.hurry(row, actor=ACTOR) if not failing and row.state != "aborting" else None
+        for _ in range(4):
+            windows = (
+                traffic.window(world.tenant, row.source_id, requests=40),
+                traffic.window(world.tenant, row.target_id, requests=40, errors=40 if failing else 0),
+            )
+            world.node.heartbeat(windows=windows)
+            fleet_rollouts.advance()
+
+    return serve
+
+
 def _one_active_at_most(world: World) -> None:
     rows = SpeculatorVersion.objects.filter(project=world.tenant.project)
     assert rows.filter(state="active").count() <= 1
     live = active_version(_speculator(world))
     assert live is None or live.promoted_at is not None
+    tried = rows.filter(state="canary")
+    row = deployments.open_rollout(world.tenant.endpoint)
+    assert not tried or (row is not None and [row.target.speculator_version_id] == [version.id for version in tried])
 
 
 VERSION = Machine(
     _version,
     {
         "promoted": lambda world: speculators.promote(world.row, actor=ACTOR),
+        "tried": lambda world: canary.start(world.row, actor=ACTOR),
+        "another tried": lambda world: canary.start(world.others[0], actor=ACTOR),
+        "trial serves well": _try_version(failing=False),
+        "trial serves badly": _try_version(failing=True),
+        "trial ended by hand": lambda world: rollouts.roll_back(world.tenant.endpoint, actor=ACTOR),
         "another promoted": lambda world: speculators.promote(world.others[0], actor=ACTOR),
         "a third promoted": lambda world: speculators.promote(world.others[1], actor=ACTOR),
         "pinned": lambda world: speculators.pin(world.row, actor=ACTOR),
@@ -278,6 +386,7 @@ DELIVERY = Machine(
 
 MACHINES: dict[type[Stateful], Machine] = {
     Endpoint: ENDPOINT,
+    Rollout: ROLLOUT,
     SpeculatorVersion: VERSION,
     TrainingRun: RUN,
     Node: NODE,

@@ -1,10 +1,15 @@
 """Consent, speculators, runs and deletion through the management API."""
 
+import json
+
 import pytest
 
+from control_plane.common.object_store import object_store
 from control_plane.speculators.services import ensure_speculator
 from control_plane.training.models import TrafficSegment, TrainingRun
+from control_plane.training.services import discover_segments
 from tests.control_plane import learning
+from tests.control_plane.learning import put_segment
 from tests.control_plane.tenant import api_with_role
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +106,37 @@ def test_a_run_is_started_seen_and_cancelled(alice, learner):
     assert alice.api.post(path + "/cancel").json()["state"] == "cancelled"
     assert alice.api.post(path + "/cancel").status_code == 409
     assert [event["to_state"] for event in alice.api.get(path + "/events").json()["data"]] == ["cancelled", "queued"]
+
+
+def test_an_end_users_traffic_is_deleted_once_under_one_key_and_never_named(alice, learner):
+    learner.consent()
+    path, body = f"/api/v1/projects/{alice.project.id}/traffic-erasures", {"end_user": "jane@example.com"}
+    assert alice.api.post(path + "?validate_only=true", body).status_code == 200
+    assert not alice.project.erasure_receipts.exists()
+    made = alice.api.post(path, body, Idempotency_Key="once")
+    assert made.status_code == 202 and made.json()["end_user_id"].startswith("eu_")
+    assert alice.api.post(path, body, Idempotency_Key="once").json() == made.json()
+    assert alice.project.erasure_receipts.count() == 1
+    wrong = alice.api.post(path, {"end_user": ""}).json()
+    assert wrong["errors"][0]["pointer"] == "/end_user"
+    events = alice.api.get(f"/api/v1/audit-events?organization_id={alice.organization.id}").content.decode()
+    assert "traffic.delete_end_user" in events and "jane@example.com" not in events
+    assert api_with_role(alice, "developer").post(path, body).status_code == 403
+
+
+def test_an_export_is_for_those_who_manage_and_is_audited(alice, learner, s3_settings):
+    path = f"/api/v1/projects/{alice.project.id}/traffic-export"
+    learner.consent()
+    put_segment(object_store(), learner, records=2)
+    discover_segments(learner.project.traffic_policy, object_store(), lookback_days=3)
+    answer = alice.api.get(path)
+    assert answer.status_code == 200 and answer["Content-Type"].startswith("application/jsonl")
+    assert [json.loads(line)["output_tokens"] for line in answer.content.splitlines()] == [[4, 5], [4, 5]]
+    assert "x-slipstream-next-after" not in answer
+    assert alice.api.get(path + "?end_user_id=jane").status_code == 400
+    assert api_with_role(alice, "developer").get(path).status_code == 403
+    events = alice.api.get("/api/v1/audit-events?action=traffic.export").json()["data"]
+    assert [event["changes"]["records"] for event in events] == [2]
 
 
 def test_a_viewer_sees_runs_but_starts_none(alice, learner):

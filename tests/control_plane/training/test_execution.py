@@ -11,6 +11,10 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from control_plane.common.object_store import object_store
+from control_plane.endpoints.deployments import open_rollout
+from control_plane.endpoints.rollout_plan import DEFAULTS
+from control_plane.endpoints.services import update_endpoint
+from control_plane.fleet.reconciler import reconcile
 from control_plane.speculators.manifest import is_authentic
 from control_plane.speculators.models import SpeculatorVersion
 from control_plane.speculators.policy import SpeculatorPolicy, set_policy
@@ -24,7 +28,15 @@ from control_plane.training.execution import execute
 from control_plane.training.models import TrainingRun
 from control_plane.training.tasks import execute_run
 from dataplane.contracts import SignedManifest, from_dict
-from tests.control_plane.learning import KEY, make_tenant, make_version, put_segment, use_training_process
+from tests.control_plane.learning import (
+    KEY,
+    add_window,
+    make_tenant,
+    make_version,
+    put_segment,
+    use_training_process,
+)
+from tests.control_plane.node import FakeNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,6 +225,38 @@ def test_with_promotion_by_hand_the_version_waits_for_a_person(tenant, settings,
     assert low <= 3.0 <= high
     promote(version, actor="usr_test")
     assert active_version(tenant.speculator) == version
+
+
+def _busy(tenant):
+    """The endpoint runs and has had requests: something to try a version on."""
+    node = FakeNode("node-1", model=tenant.endpoint.model_id)
+    node.heartbeat()
+    reconcile()
+    add_window(tenant, "adaptive", None, steps=10, accepted=5)
+
+
+def test_with_the_strategy_canary_the_version_goes_on_trial(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    set_policy(tenant.speculator, SpeculatorPolicy(strategy="canary"), actor="usr_test")
+    _busy(tenant)
+    run = run_now(start(tenant))
+    version = SpeculatorVersion.objects.get(project=tenant.project)
+    assert (run.state, version.state, version.pk) == ("succeeded", "canary", run.version_id)
+    rollout = open_rollout(tenant.endpoint)
+    assert (rollout.trigger, rollout.target.speculator_version_id) == ("promotion", version.pk)
+    assert active_version(tenant.speculator) is None
+
+
+def test_while_another_rollout_is_open_a_version_waits_for_a_person(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path)
+    set_policy(tenant.speculator, SpeculatorPolicy(strategy="canary"), actor="usr_test")
+    _busy(tenant)
+    changes = {"max_lookahead": 2}
+    update_endpoint(tenant.endpoint, changes, DEFAULTS["canary"], actor="usr_test")
+    run = run_now(start(tenant))
+    version = SpeculatorVersion.objects.get(project=tenant.project)
+    assert (run.state, run.state_code, version.state) == ("succeeded", "rollout_open", "eligible")
+    assert "waiting" in {event.kind for event in history(tenant.speculator)}
 
 
 def test_a_run_is_judged_by_its_speculators_own_thresholds_and_keeps_them(tenant, settings, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,25 @@ async def test_greedy_output_is_the_models_own_in_every_mode_and_company(new_mod
     assert engine.stats().drafter_errors == 0
     assert engine.stats().kv_used_tokens == 0
     assert engine.stats().prefix_cache_hits > 0
+
+
+async def test_a_trace_tells_every_step_and_adds_up() -> None:
+    async with running(new_engine(controller=Controller())) as engine:
+        request = ask("traced", max_tokens=24, policy=SpeculationPolicy("adaptive", 7))
+        tokens, chunks = await collect(engine, replace(request, trace=True))
+        untraced, others = await collect(engine, replace(request, request_id="untraced"))
+    stats, other = chunks[-1].stats, others[-1].stats
+    assert stats is not None
+    assert other is not None
+    assert untraced == tokens
+    assert other.trace == ()
+    assert len(stats.trace) == stats.steps
+    assert sum(step.tokens for step in stats.trace) == len(tokens)
+    assert sum(step.lookahead for step in stats.trace) == stats.drafted
+    assert all(1 <= step.predicted_tokens <= 1 + step.lookahead for step in stats.trace)
+    assert all(step.seconds > 0 and step.predicted_seconds > 0 for step in stats.trace)
+    assert sum(one.steps for one in stats.goodput.values()) == stats.steps
+    assert sum(one.tokens for one in stats.goodput.values()) == len(tokens)
 
 
 async def test_a_seed_gives_the_same_sample_with_and_without_speculation() -> None:

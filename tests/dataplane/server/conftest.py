@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,6 +87,12 @@ class Node:
     def chat(self, content: str, key: str = "alice", **fields: object) -> httpx.Response:
         body = {"model": "assistant", "messages": [{"role": "user", "content": content}], **fields}
         return self.post("/v1/chat/completions", body, key)
+
+    def stream(self, content: str, **fields: object) -> AbstractContextManager[httpx.Response]:
+        """A streamed chat of Alice's, while it comes."""
+        body = {"model": "assistant", "messages": [{"role": "user", "content": content}], "stream": True, **fields}
+        headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+        return httpx.stream("POST", f"{self.url}/v1/chat/completions", json=body, headers=headers)
 
     def usage(self, num_events: int) -> list[UsageEvent]:
         """All usage events so far; waits until there are `num_events`."""

@@ -6,8 +6,9 @@ import asyncio
 import codecs
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from dataplane.engines.accounts import Goodput, StepTrace
 from dataplane.engines.base import EngineStats, GenerationChunk, GenerationRequest, SpeculationStats, TokenLogprob
 
 EOS = 256
@@ -62,6 +63,9 @@ class ScriptedEngine:
         stats = SpeculationStats(
             request.speculation.mode, 2, 6, 4, decode_seconds=0.1, speculator_version_id=self.version
         )
+        goodput = {"memory": Goodput(1, 2.5, 0.02, 3, 0.03)}
+        trace = (StepTrace("memory", 2, "better", 2.5, 0.02, 3, 0.03),) if request.trace else ()
+        stats = replace(stats, goodput=goodput, trace=trace)
         if "fail" in prompt:
             yield GenerationChunk(tuple(tokens[:2]))
             yield GenerationChunk((), finish_reason="error", error="scripted", stats=stats)

@@ -139,6 +139,18 @@ def test_metrics_come_with_a_speculation_wish_that_only_lowers(node: Node) -> No
     assert "metrics" not in node.chat("hi").json()
 
 
+def test_a_trace_is_opt_in_and_changes_nothing_else(node: Node) -> None:
+    answer = node.chat("hi", speculation={"trace": True}).json()["metrics"]["speculative_decoding"]
+    assert node.engine.requests[-1].trace
+    (step,) = answer["trace"]
+    assert (step["source"], step["reason"], step["predicted_tokens"], step["tokens"]) == ("memory", "better", 2.5, 3)
+    assert answer["goodput"]["memory"]["steps"] == 1
+    assert "trace" not in node.chat("hi", speculation={}).json()["metrics"]["speculative_decoding"]
+    text = httpx.get(f"{node.url}/metrics").text
+    assert 'slipstream_speculation_tokens_total{kind="predicted",project="prj_alice",source="memory"}' in text
+    assert "slipstream_relearning{" in text
+
+
 def test_a_stream_carries_the_metrics_in_its_last_chunk(node: Node) -> None:
     for options in ({}, {"stream_options": {"include_usage": True}}):
         text = node.chat("hi", stream=True, speculation={"mode": "off"}, **options).text

@@ -15,7 +15,8 @@ from dataplane.speculation.calibration import (
     logit,
     sigmoid,
 )
-from dataplane.speculation.drafters.memory import ORDERS, Evidence
+from dataplane.speculation.drafters.context_table import ORDERS
+from dataplane.speculation.drafters.memory import Evidence
 
 
 @pytest.mark.parametrize("probability", [0.001, 0.3, 0.5, 0.99])

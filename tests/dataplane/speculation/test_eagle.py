@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from dataplane.speculation.drafters.batched import BatchedDeltas
 from dataplane.speculation.drafters.delta import DELTA_MODULES, TenantDelta
 from dataplane.speculation.drafters.eagle import DraftStateError, EagleDrafter
 from dataplane.speculation.types import Proposal
@@ -177,3 +178,28 @@ def test_the_last_positions_of_the_context_can_still_draft() -> None:
     subject = drafter(max_context=16)
     (proposal,) = subject.propose([ready(subject, random_tokens(17, 7))], [16])
     assert len(proposal) == 16
+
+
+def test_the_fused_path_of_accelerators_drafts_what_the_plain_one_drafts() -> None:
+    """Rows with three deltas of two ranks and rows without one, in one batch; kernels run in Triton's interpreter."""
+    fused = EagleDrafter(STATIC, tiny_embeddings(), num_slots=5, max_context=64, min_survival=0.0, fused=True)
+    plain = EagleDrafter(STATIC, tiny_embeddings(), num_slots=5, max_context=64, min_survival=0.0)
+    first, second = delta_of(1), delta_of(2, rank=7)
+    deltas = [first, None, second, first, delta_of(3)]
+    proposals = []
+    for subject in (fused, plain):
+        sequences = [ready(subject, random_tokens(6, seed), slot=seed) for seed in range(5)]
+        proposals.append(subject.propose(sequences, [3, 2, 3, 1, 2], deltas))
+    for one, other in zip(*proposals, strict=True):
+        assert (one.tokens, one.sources) == (other.tokens, other.sources)
+        assert one.confidences == pytest.approx(other.confidences, rel=1e-4)
+
+
+def test_deltas_that_no_longer_draft_make_room_for_others() -> None:
+    batched = BatchedDeltas(CONFIG, tiny_embeddings(), num_slots=2)
+    deltas = [delta_of(seed) for seed in range(3)]
+    assert batched.slots([deltas[0], None, deltas[1], deltas[0]]).tolist() == [1, -1, 0, 1]
+    kept, fresh = batched.slots([deltas[1], deltas[2]]).tolist()
+    assert (kept, fresh) == (0, 1)
+    with pytest.raises(ValueError, match="3 deltas"):
+        batched.slots(deltas)

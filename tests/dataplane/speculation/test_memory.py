@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.speculation.drafters.memory import BYTES_PER_SLOT, ContextTable, Evidence, TenantMemory, context_keys
+from dataplane.speculation.drafters.context_table import BYTES_PER_LINE, ContextTable, context_keys
+from dataplane.speculation.drafters.memory import Evidence, TenantMemory
 from dataplane.speculation.types import SpeculationPolicy
 from tests.fakes import FakeSequence
 
@@ -133,11 +134,11 @@ def test_a_table_stays_within_its_quota_whatever_it_learns(max_bytes: int) -> No
         table.learn(context_keys(window), token)
         window = (*window[-23:], token)
     assert table.num_bytes <= max_bytes
-    assert table.num_bytes % BYTES_PER_SLOT == 0
+    assert table.num_bytes % BYTES_PER_LINE == 0
 
 
 def test_all_projects_together_stay_within_the_quota_and_the_least_recently_used_goes_first() -> None:
-    memory = TenantMemory(project_bytes=64 << 10, max_bytes=200 << 10)
+    memory = TenantMemory(project_bytes=64 << 10, max_bytes=50 << 10)  # three new tables of 16 KB
     for project_id in ("prj_a", "prj_b", "prj_c", "prj_a", "prj_d"):
         serve(memory, project_id, CANARY)
         assert memory.num_bytes <= memory.max_bytes
@@ -169,3 +170,23 @@ def test_drafted_tokens_are_continued() -> None:
     serve(memory, "prj_a", CANARY)
     sequence = FakeSequence([1, 2, 3], slot=5, project_id="prj_a", speculation=REMEMBER)
     assert memory.propose(sequence, 2, CANARY[:3]).tokens == tuple(CANARY[3:5])
+
+
+def test_end_users_with_memories_of_their_own_share_nothing_and_are_purged_with_their_project() -> None:
+    memory = TenantMemory()
+
+    def serve_for(person: str, answer: list[int]) -> list[int]:
+        """What the memory proposes to the person first, before the answer is learned."""
+        sequence = FakeSequence([1, 2, 3], project_id="prj_a", end_user_id=person, speculation=REMEMBER)
+        first = list(memory.propose(sequence, 8).tokens)
+        sequence.tokens += answer
+        memory.release(sequence)
+        return first
+
+    assert serve_for("eu_1", CANARY) == []
+    assert serve_for("eu_2", CANARY[:3]) == [] and recalled(memory, "prj_a", []) == []
+    assert serve_for("eu_1", []) == CANARY[:8]
+    serve(memory, "prj_ab", CANARY)
+    memory.purge("prj_a")
+    assert serve_for("eu_1", []) == [] and serve_for("eu_2", []) == []
+    assert recalled(memory, "prj_ab", [], 2) == CANARY[:2]

@@ -39,7 +39,7 @@ class World:
         """Tokens per second over `steps` steps."""
         if not self.steps:
             self._draw.seed(self.seed)
-        sequences = [FakeSequence([1, 2, 3], slot, max_tokens=10**9) for slot in range(self.batch)]
+        sequences = [FakeSequence([1, 2, 3], slot, max_tokens=10**9, num_prompt_tokens=1) for slot in range(self.batch)]
         started, before = self.now, self.tokens
         for _ in range(steps):
             self._step(controller, sequences)

@@ -338,6 +338,23 @@ def test_withdrawn_consent_is_acted_upon(world: World) -> None:
     assert world.forgotten == ["prj_1"]
 
 
+@pytest.mark.parametrize(
+    "change", [{"end_user_erasures": 1}, {"traffic": TrafficPolicy(capture=True, memory_scope="end_user")}]
+)
+def test_a_project_is_forgotten_when_one_of_its_people_is_or_when_they_stop_sharing(
+    world: World, change: dict[str, object]
+) -> None:
+    world.agent.follow()
+    project = replace(world.script.snapshot.projects[0], **change)  # type: ignore[arg-type]
+    world.script.snapshot = replace(world.script.snapshot, generation=2, projects=(project,))
+    world.agent.follow()
+    assert world.forgotten == ["prj_1"]
+    stricter = replace(project, traffic=replace(project.traffic, redaction="mask"))
+    world.script.snapshot = replace(world.script.snapshot, generation=3, projects=(stricter,))
+    world.agent.follow()
+    assert world.forgotten == ["prj_1"]
+
+
 def test_deleted_traffic_takes_the_nodes_copies_along(world: World) -> None:
     world.offer()
     world.agent.follow()

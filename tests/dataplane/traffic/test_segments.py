@@ -6,15 +6,16 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from dataplane.contracts import TrafficPolicy, TrafficRecord, from_dict
+from dataplane.contracts import TrafficPolicy, TrafficRecord, canonical_json, from_dict
 from dataplane.object_store import ObjectStoreError
-from dataplane.traffic.record import is_captured, looks_sensitive
-from dataplane.traffic.segments import TrafficSegments
+from dataplane.traffic.record import is_captured
+from dataplane.traffic.segments import MAX_END_USERS, TrafficSegments
 from dataplane.traffic.upload import send_traffic
 
 
@@ -80,6 +81,8 @@ def test_a_segment_closes_by_age_and_arrives_under_its_projects_prefix_with_its_
         "tokens": "8",
         "first_timestamp": "2026-01-01T00:00:00Z",
         "last_timestamp": "2026-01-01T00:00:02Z",
+        "consent": canonical_json(TrafficPolicy()).decode(),
+        "end_users": "",
     }
     assert records_in(bucket) == [record(0), record(2), record(1, "prj_2")]
 
@@ -131,13 +134,38 @@ def test_what_a_crash_left_open_is_sent_by_the_next_boot(tmp_path: Path) -> None
 
 
 def test_records_that_look_sensitive_are_screened_and_counted(tmp_path: Path) -> None:
-    writer = segments(tmp_path, is_sensitive=lambda item: item.output_tokens[1] == 1)
+    writer = segments(tmp_path, redact=lambda item: None if item.output_tokens[1] == 1 else item)
     for number in range(3):
         writer.record(record(number))
     writer.work(wait_seconds=0.0)
     writer.close_all()
     assert [segment.metadata["records"] for segment in writer.ready()] == ["2"]
     assert writer.num_screened == 1
+
+
+def test_everything_in_a_segment_was_captured_under_one_consent_which_it_names(tmp_path: Path) -> None:
+    writer = segments(tmp_path)
+    policies = (TrafficPolicy(True, redaction="mask"), TrafficPolicy(True, redaction="off"))
+    for number, policy in enumerate((policies[0], policies[0], policies[1])):
+        writer.record(replace(record(number), consent=policy))
+    writer.work(wait_seconds=0.0)
+    segments(tmp_path).recover()  # as after a crash
+    writer.close_all()
+    described = [(one.metadata["records"], json.loads(one.metadata["consent"])["redaction"]) for one in writer.ready()]
+    assert sorted(set(described)) == [("1", "off"), ("2", "mask")]
+
+
+def test_a_segment_names_its_end_users_or_says_that_they_are_too_many(tmp_path: Path) -> None:
+    for count in (2, MAX_END_USERS, MAX_END_USERS + 1):
+        writer = segments(tmp_path / str(count))
+        names = [f"eu_{number:032x}" for number in range(count)]
+        for number, name in enumerate([*names, names[0], ""]):
+            writer.record(replace(record(number), end_user_id=name))
+        writer.work(wait_seconds=0.0)
+        writer.close_all()
+        metadata = writer.ready()[0].metadata
+        assert metadata["end_users"] == (",".join(names) if count <= MAX_END_USERS else "*")
+        assert sum(len(name) + len(value) for name, value in metadata.items()) < 2048  # S3's limit
 
 
 def test_withdrawn_consent_deletes_what_was_not_sent(tmp_path: Path) -> None:
@@ -174,36 +202,6 @@ def test_withdrawn_consent_deletes_what_a_full_disk_left_open(tmp_path: Path) ->
     assert segments(tmp_path).ready() == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "write to jane.doe@example.com please",
-        "-----BEGIN RSA PRIVATE KEY-----",
-        "key sk-abcdefghijklmnopqrstuvwx",
-        "sls_test_000000000000_" + "a" * 38,
-        "AKIAABCDEFGHIJKLMNOP",
-        'password = "hunter2hunter2"',
-        "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
-    ],
-)
-def test_secrets_and_addresses_are_recognised(text: str) -> None:
-    assert looks_sensitive(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT * FROM users",
-        "a @ b",
-        "the password field",
-        "Client(api_key=settings.api_key)",
-        '{"order": 4411, "open": true}',
-    ],
-)
-def test_ordinary_text_is_not(text: str) -> None:
-    assert not looks_sensitive(text)
-
-
 def test_consent_and_the_request_decide_and_the_sample_is_a_fixed_share() -> None:
     def captured(policy: TrafficPolicy, *, store: bool = True) -> int:
         return sum(is_captured(policy, store=store, request_id=f"req_{number}") for number in range(1000))
@@ -215,12 +213,12 @@ def test_consent_and_the_request_decide_and_the_sample_is_a_fixed_share() -> Non
 
 
 def test_the_writer_outlives_whatever_fails_and_closes_what_is_open_at_the_end(tmp_path: Path) -> None:
-    def is_sensitive(item: TrafficRecord) -> bool:
+    def redact(item: TrafficRecord) -> TrafficRecord:
         if item.output_tokens[1] == 0:
             raise ValueError("an undecodable record")
-        return False
+        return item
 
-    writer, stop = segments(tmp_path, is_sensitive=is_sensitive), threading.Event()
+    writer, stop = segments(tmp_path, redact=redact), threading.Event()
     thread = threading.Thread(target=writer.run, args=(stop,))
     thread.start()
     writer.record(record(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from dataplane.training.fit import (
     acceptance_by_position,
     batches,
     calibrated_temperature,
+    calibration_error,
     hot_vocabulary,
     initial_parameters,
     unrolled_loss,
+    vocabulary_coverage,
 )
 from dataplane.training.tables import TargetTables
 from dataplane.training.unroll import Example, collate, unroll
@@ -57,6 +60,26 @@ def test_anchors_are_where_answers_are_drafted_and_their_targets_exist() -> None
     assert batch.valid[0].sum(0).tolist() == [6, 5, 4]
     assert batch.valid[1].sum().item() == 0  # one answer token: nothing can be drafted after it
     assert batch.valid[2].sum(0).tolist() == [7, 6, 5]
+
+
+def test_nothing_is_drafted_from_over_or_into_what_was_masked() -> None:
+    """Tokens 6 and 7 of 12 are masked: an anchor t counts at step j only if tokens t .. t + 2 + j are all real."""
+    masked = replace(example(12, 1, 0), masked=((6, 8),))
+    plain, batch = collate([example(12, 1, 0)], num_steps=3), collate([masked], num_steps=3)
+    for anchor in range(batch.anchors.shape[1]):
+        for step in range(3):
+            is_clean = not {6, 7} & set(range(anchor, anchor + 3 + step))
+            assert bool(batch.valid[0, anchor, step]) == (bool(plain.valid[0, anchor, step]) and is_clean)
+    assert batch.valid.any() and plain.valid.sum() > batch.valid.sum()
+
+
+def test_an_answer_that_is_all_masked_trains_nothing_and_breaks_nothing() -> None:
+    hot = tiny_checkpoint().hot_tokens
+    batch = collate([replace(example(9, 2, 0), masked=((0, 9),))], num_steps=3)
+    assert not batch.valid.any()
+    parameters = {name: value.double() for name, value in initial_parameters(CONFIG, TARGET, hot, 0).items()}
+    loss = unrolled_loss(parameters, CONFIG, TARGET, EMBEDDINGS[hot], batch)
+    assert float(loss) == 0.0
 
 
 def test_padding_beside_a_sequence_changes_nothing() -> None:
@@ -112,6 +135,13 @@ def test_calibration_finds_the_temperature_that_made_the_drafts_right(true_tempe
     assert calibrated_temperature([(logits, right)]) == pytest.approx(true_temperature, abs=0.15)
 
 
+def test_the_calibration_error_is_how_far_confidences_are_from_what_happens() -> None:
+    logits = torch.tensor([[0.0, 0.0]]).repeat(100, 1)  # always sure by one half
+    right = torch.arange(100) < 80
+    assert calibration_error([(logits, right)], 1.0) == pytest.approx(0.3)
+    assert calibration_error([(logits, torch.arange(100) < 50)], 1.0) == pytest.approx(0.0)
+
+
 def test_shards_survive_the_round_trip_and_the_vocabulary_covers_what_was_generated(tmp_path: Path) -> None:
     examples = [example(10, 4, 0), example(7, 2, 1)]
     write_shard(tmp_path / "part0-0000.safetensors", examples, num_prompts=5)
@@ -126,3 +156,4 @@ def test_shards_survive_the_round_trip_and_the_vocabulary_covers_what_was_genera
     hot, coverage = hot_vocabulary(tmp_path, [[other] * 3], len(generated) + 1, VOCABULARY)
     assert (set(hot.tolist()), coverage) == (generated | {other}, 1.0)
     assert hot_vocabulary(tmp_path, [], 2, VOCABULARY)[1] < 1.0
+    assert vocabulary_coverage(tmp_path, [hot, torch.tensor([other])]) == [1.0, 0.0]

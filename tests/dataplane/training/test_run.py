@@ -193,6 +193,14 @@ def test_records_are_read_once_and_only_the_projects_own(records: list[TrafficRe
     assert (found.num_bad_lines, found.num_unsuitable) == (3, 3)
 
 
+def test_a_record_whose_masked_spans_make_no_sense_is_a_bad_line(records: list[TrafficRecord], tmp_path: Path) -> None:
+    spans = [(), (1, 3, 4, 4), (1,), (3, 2), (-1, 2), (1, 3, 2, 4)]
+    masked = [replace(record, masked=span) for record, span in zip(records, spans, strict=False)]
+    found = read_records((write_segment(tmp_path / "1.zst", masked),), "prj_a", VOCABULARY)
+    assert [record.masked for record in found.usable] == spans[:2]
+    assert found.num_bad_lines == 4
+
+
 def test_the_newest_traffic_is_held_out(records: list[TrafficRecord]) -> None:
     train, heldout = split_heldout(records[::-1])
     assert len(heldout) == 8

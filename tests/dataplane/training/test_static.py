@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.speculation.drafters.checkpoint import load_checkpoint
-from dataplane.training.corpus import shard_counts, shard_paths
+from dataplane.training.corpus import GENERATED, GIVEN, shard_counts, shard_paths
 from dataplane.training.replay_set import read_replay_set
 from dataplane.training.static import main
 from tests.dataplane.training.tiny_target import WORDS, write_tiny_target
@@ -35,9 +35,21 @@ def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: p
     assert counts["generated"] > first["generated"]
     assert counts["prompts"] == 2 * first["prompts"] < len(texts)
 
+    given = tmp_path / "conversations.json"
+    exchange = [{"from": "human", "value": texts[0] + " cat"}, {"from": "gpt", "value": " ".join(WORDS)}]
+    given.write_text(json.dumps([{"conversations": exchange}, {"conversations": exchange[:1]}]))
+    main(["score", *common, "--prompts", str(given), "--out", str(data), "--tokens", "5"])
+    (scored,) = shard_paths(data, GIVEN)
+    assert shard_counts([scored])["generated"] == len(WORDS) + 1  # and the end
+    assert shard_counts(shard_paths(data, GENERATED)) == counts
+
+    capsys.readouterr()
+    main(["vocabulary", *common, *chosen, "--data", str(data)])
+    assert "96 tokens  coverage 1.0000" in capsys.readouterr().out
+
     folders = ["--data", str(data), "--run", str(run)]
     main(["train", *common, *chosen, *folders, "--seconds", "2", "--vocabulary", "64"])
-    main(["train", *common, *chosen, *folders, "--seconds", "4", "--vocabulary", "64"])
+    main(["train", *common, *chosen, *folders, "--seconds", "4", "--vocabulary", "64"])  # goes on
     assert len(json.loads((run / "curve.json").read_text())) == 2
     assert (run / "curve.png").exists()
 
@@ -48,6 +60,12 @@ def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: p
     assert report["sha256"] == checkpoint.sha256
     assert checkpoint.config.draft_vocab_size == 64
     assert read_replay_set(out)
+    assert 0 <= report["calibration_error"] <= 1
+
+    later = tmp_path / "later"
+    start = ["--start", str(out), "--seconds", "1"]
+    main(["train", *common, "--data", str(data), "--run", str(later), *start])
+    assert json.loads((later / "hot.json").read_text())["hot"] == checkpoint.hot_tokens.tolist()
 
     main(["evaluate", *common, "--checkpoint", str(out), "--prompts", str(benchmark), "--data", str(data)])
     printed = capsys.readouterr().out

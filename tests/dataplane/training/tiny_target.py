@@ -34,6 +34,7 @@ def write_tiny_target(folder: Path) -> Path:
         tensors[prefix + "mlp.down_proj.weight"] = weight(HIDDEN, INTERMEDIATE)
     save_file(tensors, folder / "model.safetensors")
     config = {
+        "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": HIDDEN,
         "intermediate_size": INTERMEDIATE,

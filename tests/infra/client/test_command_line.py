@@ -8,6 +8,8 @@ import re
 import pytest
 from django.core import mail
 
+from control_plane.fleet.reconciler import reconcile
+from control_plane.fleet.rollouts import advance
 from control_plane.speculators.services import ensure_speculator
 from tests.control_plane.tenant import MODEL, Tenant, make_tenant
 from tests.infra.client.shell import Shell
@@ -86,6 +88,54 @@ def test_endpoints(shell: Shell, alice: Tenant) -> None:
     assert shell.json("endpoints", "delete", "helper", "--yes")["desired_state"] == "deleted"
 
 
+def test_deployments_and_rollouts(shell: Shell, alice: Tenant) -> None:
+    assert shell("endpoints", "rollback", "assistant", "--yes").status == 5, "there is nothing to return to"
+    changed = shell.json("endpoints", "update", "assistant", "--max-lookahead", "3", "--max-replicas", "2")
+    assert (changed["max_lookahead"], changed["max_replicas"]) == (3, 2)
+    listed = shell.json("deployments", "list", "assistant")["data"]
+    assert [row["weight_percent"] for row in listed] == [100.0, 0.0]
+    assert shell.json("deployments", "show", listed[0]["id"])["active"] is True
+    assert shell.json("endpoints", "rollback", "assistant", "--yes", "--wait")["trigger"] == "rollback"
+    assert shell.json("endpoints", "show", "assistant")["max_lookahead"] == 8
+    steps = ("--steps", "10,100", "--observe-seconds", "1", "--min-requests", "5")
+    made = shell.json("rollouts", "start", "assistant", "--speculation-mode", "static", *steps)
+    assert (made["strategy"], made["steps_percent"], made["state"]) == ("canary", [10.0, 100.0], "surging")
+    assert shell("rollouts", "start", "assistant", "--max-lookahead", "1").status == 5, "one at a time"
+    assert shell("rollouts", "start", "assistant", "--steps", "ten").status == 2
+    assert shell.json("rollouts", "list", "assistant")["data"][0]["id"] == made["id"]
+    assert shell.json("rollouts", "pause", made["id"])["state"] == "paused"
+    assert shell.json("rollouts", "resume", made["id"])["state"] == "surging"
+    assert shell.json("rollouts", "promote", made["id"], "--yes")["hurried"] is True
+    assert shell.json("rollouts", "abort", made["id"], "--yes", "--reason", "enough")["state"] == "aborting"
+    advance()
+    assert shell.json("rollouts", "show", made["id"])["state_reason"]["message"] == "enough"
+    assert shell("rollouts", "show", made["id"]).status == 0
+    assert shell("rollouts", "watch", made["id"]).status == 0
+    assert {"paused", "aborted"} <= {e["to_state"] for e in shell.json("rollouts", "events", made["id"])["data"]}
+    canary = shell.json("endpoints", "update", "assistant", "--max-lookahead", "2", "--strategy", "canary")
+    assert canary["rollout_id"] and canary["max_lookahead"] == 8, "the policy changes when the rollout completes"
+
+
+def test_an_endpoint_is_deleted_and_brought_back(shell: Shell, alice: Tenant) -> None:
+    assert shell("endpoints", "delete", "assistant", "--yes").status == 0
+    reconcile()
+    assert shell.json("endpoints", "list")["data"] == []
+    (gone,) = shell.json("endpoints", "list", "--deleted")["data"]
+    assert shell("endpoints", "list", "--deleted").status == 0
+    shell("endpoints", "create", "assistant", "--model", MODEL)
+    assert shell("endpoints", "undelete", gone["id"]).status == 5, "its name is taken"
+    back = shell.json("endpoints", "undelete", gone["id"], "--name", "assistant-1")
+    assert (back["name"], back["desired_state"]) == ("assistant-1", "running")
+
+
+def test_the_catalogue_and_an_estimate(shell: Shell) -> None:
+    assert shell.json("models", "list")["data"][0]["availability"]["ready_nodes"] == 0
+    assert shell.json("models", "hardware")["data"][0]["id"] == "cpu"
+    load = (MODEL, "--requests", "1000", "--prompt-tokens", "500", "--completion-tokens", "100")
+    assert shell.json("models", "estimate", *load)["total_pico_dollars"] == 0
+    assert "no price yet" in shell("models", "estimate", *load).out
+
+
 def test_a_dry_run_shows_what_would_be_and_changes_nothing(shell: Shell, alice: Tenant) -> None:
     would_be = shell.json("endpoints", "create", "helper", "--model", MODEL, "--dry-run", "--wait")
     assert would_be["name"] == "helper"
@@ -109,6 +159,11 @@ def test_traffic(shell: Shell) -> None:
     kept = shell.json("traffic", "set", "--sample-rate", "0.5")
     assert (kept["capture"], kept["sample_rate"], kept["retention_days"]) == (True, 0.5, 7), "what isn't named stays"
     assert shell.json("traffic", "show")["records"] == 0
+    masked = shell.json("traffic", "set", "--redaction", "mask", "--memory-scope", "end_user")
+    assert (masked["redaction"], masked["memory_scope"], masked["capture"]) == ("mask", "end_user", True)
+    assert shell("traffic", "export").out == ""
+    person = shell.json("traffic", "delete", "--end-user", "jane@example.com", "--yes")
+    assert person["end_user_id"].startswith("eu_")
     receipt = shell.json("traffic", "delete", "--yes")
     assert receipt["id"] in {found["id"] for found in shell.json("traffic", "receipts")["data"]}
 

@@ -14,6 +14,7 @@ from slipstream_cli.commands import (
     account,
     api,
     audit,
+    bench,
     chat,
     endpoints,
     keys,
@@ -38,7 +39,7 @@ _EPILOG = (
 
 def _app() -> typer.Typer:
     top = Group(None, "Slipstream: endpoints whose speculators learn.", epilog=_EPILOG, rich_markup_mode=None)
-    for register in (account.register, api.register, chat.register, money.register):
+    for register in (account.register, api.register, bench.register, chat.register, money.register):
         register(top)
     for group in (
         *(organizations.organizations, organizations.projects, members.members, members.invitations),

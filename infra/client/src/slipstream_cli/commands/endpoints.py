@@ -20,21 +20,59 @@ _EVENTS = ("at", "from_state", "to_state", "code", "message", "actor")
 Strategy = Annotated[str | None, typer.Option(help="How to roll the change out: immediate, rolling or canary.")]
 Mode = Annotated[str | None, typer.Option(help="off, static or adaptive.")]
 Lookahead = Annotated[int | None, typer.Option(min=0, max=16, help="Most tokens drafted in a step.")]
-Least = Annotated[int | None, typer.Option(min=0, help="Ready nodes below which it is degraded.")]
-Most = Annotated[int | None, typer.Option(min=1, help="Nodes that serve it at most.")]
+Least = Annotated[int | None, typer.Option(min=1, max=16, help="Ready nodes below which it is degraded.")]
+Most = Annotated[int | None, typer.Option(min=1, max=16, help="Nodes that it is placed on, where there is room.")]
 Holdout = Annotated[float | None, typer.Option(min=0, max=1, help="Share of requests kept static, to compare.")]
 
 
 @models.command("list")
 def list_models(session: Session) -> None:
-    """Models that an endpoint can serve."""
-    session.show_page(session.get("/models"), ("id", "name", "parameters", "context_length", "license"))
+    """Models that an endpoint can serve, what is free for them now, and their prices (micro-dollars per million)."""
+    free = ("availability.ready_nodes", "availability.free_projects")
+    columns = ("id", "hardware", "context_length", *free, "price.prompt", "price.cached", "price.completion")
+    session.show_page(session.get("/models"), columns)
 
 
 @models.command("show")
 def show_model(session: Session, model: str) -> None:
     """One model."""
     session.show(session.get(f"/models/{model}"))
+
+
+@models.command("hardware")
+def list_hardware(session: Session) -> None:
+    """Kinds of hardware, what runs on them, and what is free now."""
+    free = ("availability.ready_nodes", "availability.free_projects")
+    session.show_page(session.get("/hardware"), ("id", "engines", "models", *free))
+
+
+@models.command("estimate")
+def estimate_cost(
+    session: Session,
+    model: str,
+    requests: Annotated[int, typer.Option(min=0, help="How many.")],
+    prompt_tokens: Annotated[int, typer.Option(min=0, help="Of one request.")],
+    completion_tokens: Annotated[int, typer.Option(min=0, help="Of one request.")],
+    cached_tokens: Annotated[int, typer.Option(min=0, help="Of the prompt's, from the prefix cache.")] = 0,
+    training_seconds: Annotated[int, typer.Option(min=0, help="Of training processes.")] = 0,
+) -> None:
+    """What a load would cost by the prices in force, before anything is started."""
+    body = {
+        "model": model,
+        "requests": requests,
+        "prompt_tokens": prompt_tokens,
+        "cached_tokens": cached_tokens,
+        "completion_tokens": completion_tokens,
+        "training_seconds": training_seconds,
+    }
+    found = session.post("/cost-estimates", body)
+    if session.as_json:
+        output.print_json(found)
+        return
+    output.print_table(found["lines"], ("kind", "quantity", "unit_price", "amount_pico_dollars", "amount_cents"))
+    print(f"\nTotal: {found['total_cents']} cents, exactly {found['total_pico_dollars']} pico-dollars\n")
+    for assumption in found["assumptions"]:
+        print(f"- {assumption}")
 
 
 @app.command("list")
@@ -97,7 +135,7 @@ def update_endpoint(
     wait: Wait = False,
     timeout: Timeout = 600,
 ) -> None:
-    """Change the policy or the replicas, unless somebody else changed the endpoint meanwhile."""
+    """Change the policy (by a rollout) or the replicas, unless somebody else changed the endpoint meanwhile."""
     found = _read(session, endpoint)
     body = {
         "speculation_mode": speculation_mode,
@@ -136,19 +174,29 @@ def delete_endpoint(
 
 
 @app.command("undelete")
-def undelete_endpoint(session: Session, endpoint: str, wait: Wait = False, timeout: Timeout = 600) -> None:
+def undelete_endpoint(
+    session: Session,
+    endpoint: str,
+    name: Annotated[str | None, typer.Option(help="A new name, where the old one is taken.")] = None,
+    wait: Wait = False,
+    timeout: Timeout = 600,
+) -> None:
     """Bring a deleted endpoint back, by its id: see `endpoints list --deleted`."""
-    _show_when(session, session.post(f"/endpoints/{endpoint}/undelete"), "ready", wait=wait, timeout=timeout)
+    found = session.post(f"/endpoints/{endpoint}/undelete", {"name": name})
+    state = "ready" if found["desired_state"] == "running" else "stopped"
+    _show_when(session, found, state, wait=wait, timeout=timeout)
 
 
 @app.command("rollback")
 def rollback_endpoint(
     session: Session, endpoint: str, yes: Yes = False, wait: Wait = False, timeout: Timeout = 600
 ) -> None:
-    """Return to the deployment before the present one."""
+    """Abort the open rollout; without one, return to the deployment before the present one."""
     chosen = session.endpoint(endpoint)
     session.confirm(f"Roll {endpoint} back?", yes=yes)
-    _show_when(session, session.post(f"/endpoints/{chosen}/rollback"), "completed", wait=wait, timeout=timeout)
+    found = session.post(f"/endpoints/{chosen}/rollback")
+    state = "completed" if found["trigger"] == "rollback" else "aborted"
+    _show_when(session, found, state, wait=wait, timeout=timeout)
 
 
 @app.command("events")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from slipstream_cli import output
 from slipstream_cli.command import Group, Limit, Timeout, Wait, Yes
 from slipstream_cli.commands.endpoints import Holdout, Lookahead, Mode
 from slipstream_cli.exits import USAGE, CommandError
@@ -14,7 +15,7 @@ from slipstream_cli.session import Object, Session
 app = Group("rollouts", "Rollouts: an endpoint's way from one deployment to the next.")
 deployments = Group("deployments", "Deployments: the immutable specifications that an endpoint has had.")
 
-_COLUMNS = ("id", "strategy", "state", "step", "target_deployment_id", "state_reason.message", "created_at")
+_COLUMNS = ("id", "trigger", "strategy", "state", "step", "target_deployment_id", "state_reason.message", "created_at")
 _ENDED = ("completed", "aborted", "failed")
 Strategy = Annotated[str | None, typer.Option(help="immediate, rolling or canary; default: the service's choice.")]
 Steps = Annotated[str | None, typer.Option(help="Shares of the requests in percent, e.g. 5,25,100.")]
@@ -47,8 +48,8 @@ def plan(
 def list_deployments(session: Session, endpoint: str, limit: Limit = 20) -> None:
     """An endpoint's deployments, newest first, with their shares of the requests."""
     found = session.page("/deployments", limit=limit, endpoint_id=session.endpoint(endpoint))
-    columns = ("id", "number", "weight_percent", "active", "speculation_mode", "max_lookahead", "speculator_version_id")
-    session.show_page(found, (*columns, "created_at"))
+    policy = ("speculation_mode", "max_lookahead", "holdout_rate", "speculator_version_id")
+    session.show_page(found, ("id", "number", "weight_percent", "active", *policy, "created_at"))
 
 
 @deployments.command("show")
@@ -97,7 +98,17 @@ def start_rollout(
 def show_rollout(session: Session, rollout: str) -> None:
     """One rollout, with the evidence for and against the new deployment."""
     found = session.get(f"/rollouts/{rollout}")
+    if session.as_json or found["evidence"] is None:
+        session.show(found)
+        return
+    evidence = found.pop("evidence")
     session.show(found)
+    counts = [{"deployment": side, **evidence[side]} for side in ("before", "after")]
+    print()
+    output.print_table(counts, ("deployment", "requests", "failed"))
+    print()
+    output.print_table(evidence["measures"], ("name", "before", "after", "change", "bound", "limit", "worse"))
+    session.note(evidence["reason"])
 
 
 @app.command("watch")
@@ -118,6 +129,15 @@ def resume_rollout(session: Session, rollout: str) -> None:
     session.show(session.post(f"/rollouts/{rollout}/resume"))
 
 
+@app.command("promote")
+def promote_rollout(
+    session: Session, rollout: str, yes: Yes = False, wait: Wait = False, timeout: Timeout = 600
+) -> None:
+    """Shift everything now, and observe no more."""
+    session.confirm(f"Complete {rollout} without observing it further?", yes=yes)
+    show_when_completed(session, session.post(f"/rollouts/{rollout}/promote"), wait=wait, timeout=timeout)
+
+
 @app.command("abort")
 def abort_rollout(
     session: Session,
@@ -129,7 +149,7 @@ def abort_rollout(
 ) -> None:
     """Return all requests to the deployment before."""
     session.confirm(f"Abort {rollout}?", yes=yes)
-    aborted = session.post(f"/rollouts/{rollout}/abort", {"reason": reason})
+    aborted = session.post(f"/rollouts/{rollout}/abort", {"reason": reason} if reason else {})
     session.show(session.wait(aborted, ("aborted",), timeout=timeout) if wait else aborted)
 
 

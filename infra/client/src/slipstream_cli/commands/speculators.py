@@ -140,7 +140,7 @@ def set_policy(
 
 @app.command("promote")
 def promote_version(session: Session, version: str, strategy: Strategy = None) -> None:
-    """Make a version the live one: at once, or as a canary that aborts itself when it is worse."""
+    """Make a version the live one: at once, or on trial, as its speculator's policy says or --strategy."""
     body = {"rollout": {"strategy": strategy}} if strategy else {}
     session.show(session.post(f"/speculator-versions/{version}/promote", body))
 

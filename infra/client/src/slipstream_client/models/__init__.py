@@ -9,6 +9,7 @@ from .api_key_create_scopes_enum import ApiKeyCreateScopesEnum
 from .api_key_page import ApiKeyPage
 from .audit_event import AuditEvent
 from .audit_event_page import AuditEventPage
+from .availability import Availability
 from .blank_enum import BlankEnum
 from .broken import Broken
 from .capacity import Capacity
@@ -17,27 +18,39 @@ from .compared_arm import ComparedArm
 from .compared_version import ComparedVersion
 from .compared_version_evaluation import ComparedVersionEvaluation
 from .comparison import Comparison
+from .counted import Counted
+from .deployment import Deployment
+from .deployment_page import DeploymentPage
 from .desired_enum import DesiredEnum
 from .desired_state_enum import DesiredStateEnum
 from .disabled_reason_enum import DisabledReasonEnum
+from .end_user_erasure_body_request import EndUserErasureBodyRequest
 from .endpoint import Endpoint
 from .endpoint_create_request import EndpointCreateRequest
 from .endpoint_event import EndpointEvent
 from .endpoint_event_page import EndpointEventPage
 from .endpoint_page import EndpointPage
 from .endpoint_state_enum import EndpointStateEnum
+from .endpoint_undelete_request import EndpointUndeleteRequest
 from .environment_enum import EnvironmentEnum
 from .erasure_receipt import ErasureReceipt
 from .erasure_receipt_page import ErasureReceiptPage
+from .estimate import Estimate
+from .estimate_body_request import EstimateBodyRequest
+from .estimate_line import EstimateLine
+from .evidence import Evidence
 from .export_audit_events_format import ExportAuditEventsFormat
 from .exported_file import ExportedFile
 from .fleet_capacity import FleetCapacity
+from .hardware import Hardware
+from .hardware_page import HardwarePage
 from .invitation import Invitation
 from .invitation_accept_request import InvitationAcceptRequest
 from .invitation_create_request import InvitationCreateRequest
 from .invitation_page import InvitationPage
 from .invitation_state_enum import InvitationStateEnum
 from .key_rotate_request import KeyRotateRequest
+from .list_rollouts_state import ListRolloutsState
 from .list_speculator_versions_state import ListSpeculatorVersionsState
 from .list_training_runs_state import ListTrainingRunsState
 from .list_webhook_deliveries_state import ListWebhookDeliveriesState
@@ -45,11 +58,15 @@ from .live_window import LiveWindow
 from .loaded import Loaded
 from .loaded_state_enum import LoadedStateEnum
 from .loss_point import LossPoint
+from .measure import Measure
 from .member import Member
 from .member_page import MemberPage
+from .memory_scope_enum import MemoryScopeEnum
 from .model import Model
 from .model_page import ModelPage
+from .model_price import ModelPrice
 from .name_body_request import NameBodyRequest
+from .name_enum import NameEnum
 from .new_api_key import NewApiKey
 from .new_service_key import NewServiceKey
 from .new_webhook import NewWebhook
@@ -63,7 +80,7 @@ from .operator_event import OperatorEvent
 from .operator_event_page import OperatorEventPage
 from .organization import Organization
 from .organization_page import OrganizationPage
-from .patched_endpoint_policy_request import PatchedEndpointPolicyRequest
+from .patched_endpoint_update_request import PatchedEndpointUpdateRequest
 from .patched_member_update_request import PatchedMemberUpdateRequest
 from .patched_organization_update_request import PatchedOrganizationUpdateRequest
 from .patched_project_update_request import PatchedProjectUpdateRequest
@@ -81,13 +98,26 @@ from .problem_errors_item import ProblemErrorsItem
 from .project import Project
 from .project_create_request import ProjectCreateRequest
 from .project_page import ProjectPage
+from .promote_body_request import PromoteBodyRequest
 from .promotion_enum import PromotionEnum
+from .promotion_strategy_enum import PromotionStrategyEnum
 from .quarantined import Quarantined
 from .quarantined_page import QuarantinedPage
 from .read_statement_format import ReadStatementFormat
+from .redaction_enum import RedactionEnum
 from .retire_body_request import RetireBodyRequest
 from .role_enum import RoleEnum
 from .rollback_body_request import RollbackBodyRequest
+from .rollout import Rollout
+from .rollout_abort_request import RolloutAbortRequest
+from .rollout_create_request import RolloutCreateRequest
+from .rollout_deployment_request import RolloutDeploymentRequest
+from .rollout_event import RolloutEvent
+from .rollout_event_page import RolloutEventPage
+from .rollout_page import RolloutPage
+from .rollout_plan_body_request import RolloutPlanBodyRequest
+from .rollout_state_enum import RolloutStateEnum
+from .rollout_strategy_enum import RolloutStrategyEnum
 from .secret_rotate_request import SecretRotateRequest
 from .sequence import Sequence
 from .service_account import ServiceAccount
@@ -110,10 +140,10 @@ from .speculator_version_state_enum import SpeculatorVersionStateEnum
 from .state_reason import StateReason
 from .statement import Statement
 from .statement_line import StatementLine
-from .statement_line_kind_enum import StatementLineKindEnum
-from .strategy_enum import StrategyEnum
+from .stream_coalescing_enum import StreamCoalescingEnum
 from .token import Token
 from .token_create_request import TokenCreateRequest
+from .token_kind_enum import TokenKindEnum
 from .token_page import TokenPage
 from .token_with_secret import TokenWithSecret
 from .traffic import Traffic
@@ -127,6 +157,7 @@ from .training_run_event import TrainingRunEvent
 from .training_run_event_page import TrainingRunEventPage
 from .training_run_page import TrainingRunPage
 from .training_run_state_enum import TrainingRunStateEnum
+from .trigger_enum import TriggerEnum
 from .usage_report import UsageReport
 from .usage_row import UsageRow
 from .verification import Verification
@@ -150,6 +181,7 @@ __all__ = (
     "ApiKeyPage",
     "AuditEvent",
     "AuditEventPage",
+    "Availability",
     "BlankEnum",
     "Broken",
     "Capacity",
@@ -158,6 +190,9 @@ __all__ = (
     "ComparedVersion",
     "ComparedVersionEvaluation",
     "Comparison",
+    "Counted",
+    "Deployment",
+    "DeploymentPage",
     "DesiredEnum",
     "DesiredStateEnum",
     "DisabledReasonEnum",
@@ -167,18 +202,27 @@ __all__ = (
     "EndpointEventPage",
     "EndpointPage",
     "EndpointStateEnum",
+    "EndpointUndeleteRequest",
+    "EndUserErasureBodyRequest",
     "EnvironmentEnum",
     "ErasureReceipt",
     "ErasureReceiptPage",
+    "Estimate",
+    "EstimateBodyRequest",
+    "EstimateLine",
+    "Evidence",
     "ExportAuditEventsFormat",
     "ExportedFile",
     "FleetCapacity",
+    "Hardware",
+    "HardwarePage",
     "Invitation",
     "InvitationAcceptRequest",
     "InvitationCreateRequest",
     "InvitationPage",
     "InvitationStateEnum",
     "KeyRotateRequest",
+    "ListRolloutsState",
     "ListSpeculatorVersionsState",
     "ListTrainingRunsState",
     "ListWebhookDeliveriesState",
@@ -186,11 +230,15 @@ __all__ = (
     "Loaded",
     "LoadedStateEnum",
     "LossPoint",
+    "Measure",
     "Member",
     "MemberPage",
+    "MemoryScopeEnum",
     "Model",
     "ModelPage",
+    "ModelPrice",
     "NameBodyRequest",
+    "NameEnum",
     "NewApiKey",
     "NewServiceKey",
     "NewWebhook",
@@ -204,7 +252,7 @@ __all__ = (
     "OperatorEventPage",
     "Organization",
     "OrganizationPage",
-    "PatchedEndpointPolicyRequest",
+    "PatchedEndpointUpdateRequest",
     "PatchedMemberUpdateRequest",
     "PatchedOrganizationUpdateRequest",
     "PatchedProjectUpdateRequest",
@@ -222,13 +270,26 @@ __all__ = (
     "Project",
     "ProjectCreateRequest",
     "ProjectPage",
+    "PromoteBodyRequest",
     "PromotionEnum",
+    "PromotionStrategyEnum",
     "Quarantined",
     "QuarantinedPage",
     "ReadStatementFormat",
+    "RedactionEnum",
     "RetireBodyRequest",
     "RoleEnum",
     "RollbackBodyRequest",
+    "Rollout",
+    "RolloutAbortRequest",
+    "RolloutCreateRequest",
+    "RolloutDeploymentRequest",
+    "RolloutEvent",
+    "RolloutEventPage",
+    "RolloutPage",
+    "RolloutPlanBodyRequest",
+    "RolloutStateEnum",
+    "RolloutStrategyEnum",
     "SecretRotateRequest",
     "Sequence",
     "ServiceAccount",
@@ -250,11 +311,11 @@ __all__ = (
     "SpeculatorVersionStateEnum",
     "Statement",
     "StatementLine",
-    "StatementLineKindEnum",
     "StateReason",
-    "StrategyEnum",
+    "StreamCoalescingEnum",
     "Token",
     "TokenCreateRequest",
+    "TokenKindEnum",
     "TokenPage",
     "TokenWithSecret",
     "Traffic",
@@ -268,6 +329,7 @@ __all__ = (
     "TrainingRunEventPage",
     "TrainingRunPage",
     "TrainingRunStateEnum",
+    "TriggerEnum",
     "UsageReport",
     "UsageRow",
     "Verification",

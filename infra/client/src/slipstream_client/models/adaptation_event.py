@@ -26,6 +26,7 @@ class AdaptationEvent:
             * `skipped` - skipped
             * `failed` - failed
             * `waiting` - waiting
+            * `canary` - canary
             * `promoted` - promoted
             * `rolled_back` - rolled_back
             * `regressed` - regressed

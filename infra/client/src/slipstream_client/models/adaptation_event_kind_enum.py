@@ -6,6 +6,7 @@ from enum import StrEnum
 class AdaptationEventKindEnum(StrEnum):
     """A value that is not listed comes from a newer service; it is kept as it is."""
 
+    CANARY = "canary"
     DRIFT = "drift"
     FAILED = "failed"
     FROZEN = "frozen"

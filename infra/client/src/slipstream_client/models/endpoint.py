@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -48,6 +48,11 @@ class Endpoint:
             * `adaptive` - adaptive
         max_lookahead (int):
         holdout_rate (float):
+        min_replicas (int):
+        max_replicas (int):
+        deployment_id (str): The active deployment, which the policy above is of.
+        rollout_id (None | str): The open rollout.
+        undelete_until (datetime.datetime | None):
         generation (int):
         observed_generation (int):
         etag (str):
@@ -67,6 +72,11 @@ class Endpoint:
     speculation_mode: SpeculationModeEnum
     max_lookahead: int
     holdout_rate: float
+    min_replicas: int
+    max_replicas: int
+    deployment_id: str
+    rollout_id: None | str
+    undelete_until: datetime.datetime | None
     generation: int
     observed_generation: int
     etag: str
@@ -99,6 +109,21 @@ class Endpoint:
 
         holdout_rate = self.holdout_rate
 
+        min_replicas = self.min_replicas
+
+        max_replicas = self.max_replicas
+
+        deployment_id = self.deployment_id
+
+        rollout_id: None | str
+        rollout_id = self.rollout_id
+
+        undelete_until: None | str
+        if isinstance(self.undelete_until, datetime.datetime):
+            undelete_until = self.undelete_until.isoformat()
+        else:
+            undelete_until = self.undelete_until
+
         generation = self.generation
 
         observed_generation = self.observed_generation
@@ -125,6 +150,11 @@ class Endpoint:
                 "speculation_mode": speculation_mode,
                 "max_lookahead": max_lookahead,
                 "holdout_rate": holdout_rate,
+                "min_replicas": min_replicas,
+                "max_replicas": max_replicas,
+                "deployment_id": deployment_id,
+                "rollout_id": rollout_id,
+                "undelete_until": undelete_until,
                 "generation": generation,
                 "observed_generation": observed_generation,
                 "etag": etag,
@@ -164,6 +194,34 @@ class Endpoint:
 
         holdout_rate = d.pop("holdout_rate")
 
+        min_replicas = d.pop("min_replicas")
+
+        max_replicas = d.pop("max_replicas")
+
+        deployment_id = d.pop("deployment_id")
+
+        def _parse_rollout_id(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        rollout_id = _parse_rollout_id(d.pop("rollout_id"))
+
+        def _parse_undelete_until(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                undelete_until_type_0 = datetime.datetime.fromisoformat(data)
+
+                return undelete_until_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        undelete_until = _parse_undelete_until(d.pop("undelete_until"))
+
         generation = d.pop("generation")
 
         observed_generation = d.pop("observed_generation")
@@ -187,6 +245,11 @@ class Endpoint:
             speculation_mode=speculation_mode,
             max_lookahead=max_lookahead,
             holdout_rate=holdout_rate,
+            min_replicas=min_replicas,
+            max_replicas=max_replicas,
+            deployment_id=deployment_id,
+            rollout_id=rollout_id,
+            undelete_until=undelete_until,
             generation=generation,
             observed_generation=observed_generation,
             etag=etag,

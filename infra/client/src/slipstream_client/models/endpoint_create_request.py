@@ -24,6 +24,8 @@ class EndpointCreateRequest:
             * `adaptive` - adaptive
         max_lookahead (int | Unset):
         holdout_rate (float | Unset):
+        min_replicas (int | Unset): Ready nodes below which it is `degraded`.
+        max_replicas (int | Unset): Nodes that it is placed on, if there is room.
     """
 
     project_id: str
@@ -32,6 +34,8 @@ class EndpointCreateRequest:
     speculation_mode: SpeculationModeEnum | Unset = UNSET
     max_lookahead: int | Unset = UNSET
     holdout_rate: float | Unset = UNSET
+    min_replicas: int | Unset = UNSET
+    max_replicas: int | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         project_id = self.project_id
@@ -48,6 +52,10 @@ class EndpointCreateRequest:
 
         holdout_rate = self.holdout_rate
 
+        min_replicas = self.min_replicas
+
+        max_replicas = self.max_replicas
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -63,6 +71,10 @@ class EndpointCreateRequest:
             field_dict["max_lookahead"] = max_lookahead
         if holdout_rate is not UNSET:
             field_dict["holdout_rate"] = holdout_rate
+        if min_replicas is not UNSET:
+            field_dict["min_replicas"] = min_replicas
+        if max_replicas is not UNSET:
+            field_dict["max_replicas"] = max_replicas
 
         return field_dict
 
@@ -86,6 +98,10 @@ class EndpointCreateRequest:
 
         holdout_rate = d.pop("holdout_rate", UNSET)
 
+        min_replicas = d.pop("min_replicas", UNSET)
+
+        max_replicas = d.pop("max_replicas", UNSET)
+
         endpoint_create_request = cls(
             project_id=project_id,
             name=name,
@@ -93,6 +109,8 @@ class EndpointCreateRequest:
             speculation_mode=speculation_mode,
             max_lookahead=max_lookahead,
             holdout_rate=holdout_rate,
+            min_replicas=min_replicas,
+            max_replicas=max_replicas,
         )
 
         return endpoint_create_request

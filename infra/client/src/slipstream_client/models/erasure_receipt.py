@@ -16,16 +16,18 @@ class ErasureReceipt:
     Attributes:
         id (str):
         project_id (str):
+        end_user_id (str): Whose traffic it was; empty: everybody's.
         requested_by (str):
         requested_at (datetime.datetime):
         completed_at (datetime.datetime | None):
-        num_objects (int):
+        num_objects (int): Objects deleted, or rewritten without the end user's records.
         num_records (int):
         retired_versions (list[str]):
     """
 
     id: str
     project_id: str
+    end_user_id: str
     requested_by: str
     requested_at: datetime.datetime
     completed_at: datetime.datetime | None
@@ -38,6 +40,8 @@ class ErasureReceipt:
         id = self.id
 
         project_id = self.project_id
+
+        end_user_id = self.end_user_id
 
         requested_by = self.requested_by
 
@@ -61,6 +65,7 @@ class ErasureReceipt:
             {
                 "id": id,
                 "project_id": project_id,
+                "end_user_id": end_user_id,
                 "requested_by": requested_by,
                 "requested_at": requested_at,
                 "completed_at": completed_at,
@@ -78,6 +83,8 @@ class ErasureReceipt:
         id = d.pop("id")
 
         project_id = d.pop("project_id")
+
+        end_user_id = d.pop("end_user_id")
 
         requested_by = d.pop("requested_by")
 
@@ -107,6 +114,7 @@ class ErasureReceipt:
         erasure_receipt = cls(
             id=id,
             project_id=project_id,
+            end_user_id=end_user_id,
             requested_by=requested_by,
             requested_at=requested_at,
             completed_at=completed_at,

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+
+if TYPE_CHECKING:
+    from ..models.availability import Availability
+    from ..models.model_price import ModelPrice
+
 
 T = TypeVar("T", bound="Model")
 
@@ -19,6 +24,10 @@ class Model:
         parameters (int):
         license_ (str):
         sha256 (str):
+        engine (str):
+        hardware (str): Id of a row of /hardware.
+        availability (Availability):
+        price (ModelPrice | None): In force now; null: free until it gets one.
     """
 
     id: str
@@ -27,9 +36,15 @@ class Model:
     parameters: int
     license_: str
     sha256: str
+    engine: str
+    hardware: str
+    availability: Availability
+    price: ModelPrice | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.model_price import ModelPrice  # noqa: PLC0415
+
         id = self.id
 
         name = self.name
@@ -42,6 +57,18 @@ class Model:
 
         sha256 = self.sha256
 
+        engine = self.engine
+
+        hardware = self.hardware
+
+        availability = self.availability.to_dict()
+
+        price: dict[str, Any] | None
+        if isinstance(self.price, ModelPrice):
+            price = self.price.to_dict()
+        else:
+            price = self.price
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -52,6 +79,10 @@ class Model:
                 "parameters": parameters,
                 "license": license_,
                 "sha256": sha256,
+                "engine": engine,
+                "hardware": hardware,
+                "availability": availability,
+                "price": price,
             }
         )
 
@@ -59,6 +90,9 @@ class Model:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.availability import Availability  # noqa: PLC0415
+        from ..models.model_price import ModelPrice  # noqa: PLC0415
+
         d = dict(src_dict)
         id = d.pop("id")
 
@@ -72,6 +106,27 @@ class Model:
 
         sha256 = d.pop("sha256")
 
+        engine = d.pop("engine")
+
+        hardware = d.pop("hardware")
+
+        availability = Availability.from_dict(d.pop("availability"))
+
+        def _parse_price(data: object) -> ModelPrice | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                price_type_0 = ModelPrice.from_dict(data)
+
+                return price_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(ModelPrice | None, data)
+
+        price = _parse_price(d.pop("price"))
+
         model = cls(
             id=id,
             name=name,
@@ -79,6 +134,10 @@ class Model:
             parameters=parameters,
             license_=license_,
             sha256=sha256,
+            engine=engine,
+            hardware=hardware,
+            availability=availability,
+            price=price,
         )
 
         model.additional_properties = d

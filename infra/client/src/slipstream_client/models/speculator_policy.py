@@ -7,7 +7,7 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.promotion_enum import PromotionEnum
-from ..models.strategy_enum import StrategyEnum
+from ..models.promotion_strategy_enum import PromotionStrategyEnum
 
 T = TypeVar("T", bound="SpeculatorPolicy")
 
@@ -19,7 +19,7 @@ class SpeculatorPolicy:
     Attributes:
         promotion (PromotionEnum): * `auto` - auto
             * `manual` - manual
-        strategy (StrategyEnum): * `immediate` - immediate
+        strategy (PromotionStrategyEnum): * `immediate` - immediate
             * `canary` - canary
         min_gain (float | None):
         confidence (float | None):
@@ -29,7 +29,7 @@ class SpeculatorPolicy:
     """
 
     promotion: PromotionEnum
-    strategy: StrategyEnum
+    strategy: PromotionStrategyEnum
     min_gain: float | None
     confidence: float | None
     min_heldout_records: int | None
@@ -78,7 +78,7 @@ class SpeculatorPolicy:
         d = dict(src_dict)
         promotion = PromotionEnum(d.pop("promotion"))
 
-        strategy = StrategyEnum(d.pop("strategy"))
+        strategy = PromotionStrategyEnum(d.pop("strategy"))
 
         def _parse_min_gain(data: object) -> float | None:
             if data is None:

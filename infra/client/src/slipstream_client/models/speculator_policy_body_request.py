@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 
 from ..models.promotion_enum import PromotionEnum
-from ..models.strategy_enum import StrategyEnum
+from ..models.promotion_strategy_enum import PromotionStrategyEnum
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="SpeculatorPolicyBodyRequest")
@@ -19,8 +19,8 @@ class SpeculatorPolicyBodyRequest:
     Attributes:
         promotion (PromotionEnum | Unset): * `auto` - auto
             * `manual` - manual Default: PromotionEnum.AUTO.
-        strategy (StrategyEnum | Unset): * `immediate` - immediate
-            * `canary` - canary Default: StrategyEnum.IMMEDIATE.
+        strategy (PromotionStrategyEnum | Unset): * `immediate` - immediate
+            * `canary` - canary Default: PromotionStrategyEnum.IMMEDIATE.
         min_gain (float | None | Unset): Share of target forwards that a candidate must save.
         confidence (float | None | Unset): One-sided confidence of that statement.
         min_heldout_records (int | None | Unset): So many requests are held out and replayed at least.
@@ -30,7 +30,7 @@ class SpeculatorPolicyBodyRequest:
     """
 
     promotion: PromotionEnum | Unset = PromotionEnum.AUTO
-    strategy: StrategyEnum | Unset = StrategyEnum.IMMEDIATE
+    strategy: PromotionStrategyEnum | Unset = PromotionStrategyEnum.IMMEDIATE
     min_gain: float | None | Unset = UNSET
     confidence: float | None | Unset = UNSET
     min_heldout_records: int | None | Unset = UNSET
@@ -107,11 +107,11 @@ class SpeculatorPolicyBodyRequest:
             promotion = PromotionEnum(_promotion)
 
         _strategy = d.pop("strategy", UNSET)
-        strategy: StrategyEnum | Unset
+        strategy: PromotionStrategyEnum | Unset
         if isinstance(_strategy, Unset):
             strategy = UNSET
         else:
-            strategy = StrategyEnum(_strategy)
+            strategy = PromotionStrategyEnum(_strategy)
 
         def _parse_min_gain(data: object) -> float | None | Unset:
             if data is None:

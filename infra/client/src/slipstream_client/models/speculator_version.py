@@ -48,6 +48,7 @@ class SpeculatorVersion:
         window_end (datetime.datetime | None):
         sample_count (int):
         consent (Any):
+        lineage (Any): The digest of the input, how much it was, and how many records were captured under which policy.
         evaluation (Any): Held-out replay by arm (candidate, static, incumbent); `interval` bounds its acceptance
             length.
         gate (Any): The gate's decision: outcome, reason, gain with its bounds, and the thresholds it was judged by.
@@ -74,6 +75,7 @@ class SpeculatorVersion:
     window_end: datetime.datetime | None
     sample_count: int
     consent: Any
+    lineage: Any
     evaluation: Any
     gate: Any
     created_at: datetime.datetime
@@ -129,6 +131,8 @@ class SpeculatorVersion:
 
         consent = self.consent
 
+        lineage = self.lineage
+
         evaluation = self.evaluation
 
         gate = self.gate
@@ -164,6 +168,7 @@ class SpeculatorVersion:
                 "window_end": window_end,
                 "sample_count": sample_count,
                 "consent": consent,
+                "lineage": lineage,
                 "evaluation": evaluation,
                 "gate": gate,
                 "created_at": created_at,
@@ -252,6 +257,8 @@ class SpeculatorVersion:
 
         consent = d.pop("consent")
 
+        lineage = d.pop("lineage")
+
         evaluation = d.pop("evaluation")
 
         gate = d.pop("gate")
@@ -293,6 +300,7 @@ class SpeculatorVersion:
             window_end=window_end,
             sample_count=sample_count,
             consent=consent,
+            lineage=lineage,
             evaluation=evaluation,
             gate=gate,
             created_at=created_at,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.statement_line_kind_enum import StatementLineKindEnum
+from ..models.token_kind_enum import TokenKindEnum
 
 T = TypeVar("T", bound="StatementLine")
 
@@ -16,7 +16,7 @@ class StatementLine:
     """
     Attributes:
         model (str):
-        kind (StatementLineKindEnum): * `prompt` - prompt
+        kind (TokenKindEnum): * `prompt` - prompt
             * `cached` - cached
             * `completion` - completion
         quantity (int): Tokens.
@@ -28,7 +28,7 @@ class StatementLine:
     """
 
     model: str
-    kind: StatementLineKindEnum
+    kind: TokenKindEnum
     quantity: int
     unit_price: int
     amount_pico: str
@@ -77,7 +77,7 @@ class StatementLine:
         d = dict(src_dict)
         model = d.pop("model")
 
-        kind = StatementLineKindEnum(d.pop("kind"))
+        kind = TokenKindEnum(d.pop("kind"))
 
         quantity = d.pop("quantity")
 

@@ -7,6 +7,10 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.memory_scope_enum import MemoryScopeEnum
+from ..models.redaction_enum import RedactionEnum
+from ..models.stream_coalescing_enum import StreamCoalescingEnum
+
 T = TypeVar("T", bound="TrafficPolicy")
 
 
@@ -18,6 +22,16 @@ class TrafficPolicy:
         capture (bool):
         sample_rate (float):
         retention_days (int):
+        redaction (RedactionEnum): * `off` - off
+            * `drop` - drop
+            * `mask` - mask
+        memory_scope (MemoryScopeEnum): * `project` - project
+            * `end_user` - end_user
+        stream_coalescing (StreamCoalescingEnum): * `none` - none
+            * `tokens` - tokens
+            * `interval` - interval
+        coalesce_tokens (int):
+        coalesce_milliseconds (int):
         erased_before (datetime.datetime | None):
         updated_at (datetime.datetime | None):
     """
@@ -26,6 +40,11 @@ class TrafficPolicy:
     capture: bool
     sample_rate: float
     retention_days: int
+    redaction: RedactionEnum
+    memory_scope: MemoryScopeEnum
+    stream_coalescing: StreamCoalescingEnum
+    coalesce_tokens: int
+    coalesce_milliseconds: int
     erased_before: datetime.datetime | None
     updated_at: datetime.datetime | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -38,6 +57,16 @@ class TrafficPolicy:
         sample_rate = self.sample_rate
 
         retention_days = self.retention_days
+
+        redaction = self.redaction.value
+
+        memory_scope = self.memory_scope.value
+
+        stream_coalescing = self.stream_coalescing.value
+
+        coalesce_tokens = self.coalesce_tokens
+
+        coalesce_milliseconds = self.coalesce_milliseconds
 
         erased_before: None | str
         if isinstance(self.erased_before, datetime.datetime):
@@ -59,6 +88,11 @@ class TrafficPolicy:
                 "capture": capture,
                 "sample_rate": sample_rate,
                 "retention_days": retention_days,
+                "redaction": redaction,
+                "memory_scope": memory_scope,
+                "stream_coalescing": stream_coalescing,
+                "coalesce_tokens": coalesce_tokens,
+                "coalesce_milliseconds": coalesce_milliseconds,
                 "erased_before": erased_before,
                 "updated_at": updated_at,
             }
@@ -76,6 +110,16 @@ class TrafficPolicy:
         sample_rate = d.pop("sample_rate")
 
         retention_days = d.pop("retention_days")
+
+        redaction = RedactionEnum(d.pop("redaction"))
+
+        memory_scope = MemoryScopeEnum(d.pop("memory_scope"))
+
+        stream_coalescing = StreamCoalescingEnum(d.pop("stream_coalescing"))
+
+        coalesce_tokens = d.pop("coalesce_tokens")
+
+        coalesce_milliseconds = d.pop("coalesce_milliseconds")
 
         def _parse_erased_before(data: object) -> datetime.datetime | None:
             if data is None:
@@ -112,6 +156,11 @@ class TrafficPolicy:
             capture=capture,
             sample_rate=sample_rate,
             retention_days=retention_days,
+            redaction=redaction,
+            memory_scope=memory_scope,
+            stream_coalescing=stream_coalescing,
+            coalesce_tokens=coalesce_tokens,
+            coalesce_milliseconds=coalesce_milliseconds,
             erased_before=erased_before,
             updated_at=updated_at,
         )

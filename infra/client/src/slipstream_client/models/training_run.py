@@ -47,6 +47,7 @@ class TrainingRun:
         cancel_requested_at (datetime.datetime | None):
         inputs (Any): The frozen input: segments to learn from and held out.
         consent (Any):
+        lineage (Any): As the version's, known once the input was read.
         incumbent_version_id (None | str):
         report (Any): What the training process measured.
         gate (Any): The gate's decision: outcome, reason, gain and its bound.
@@ -73,6 +74,7 @@ class TrainingRun:
     cancel_requested_at: datetime.datetime | None
     inputs: Any
     consent: Any
+    lineage: Any
     incumbent_version_id: None | str
     report: Any
     gate: Any
@@ -126,6 +128,8 @@ class TrainingRun:
 
         consent = self.consent
 
+        lineage = self.lineage
+
         incumbent_version_id: None | str
         incumbent_version_id = self.incumbent_version_id
 
@@ -171,6 +175,7 @@ class TrainingRun:
                 "cancel_requested_at": cancel_requested_at,
                 "inputs": inputs,
                 "consent": consent,
+                "lineage": lineage,
                 "incumbent_version_id": incumbent_version_id,
                 "report": report,
                 "gate": gate,
@@ -253,6 +258,8 @@ class TrainingRun:
 
         consent = d.pop("consent")
 
+        lineage = d.pop("lineage")
+
         def _parse_incumbent_version_id(data: object) -> None | str:
             if data is None:
                 return data
@@ -321,6 +328,7 @@ class TrainingRun:
             cancel_requested_at=cancel_requested_at,
             inputs=inputs,
             consent=consent,
+            lineage=lineage,
             incumbent_version_id=incumbent_version_id,
             report=report,
             gate=gate,

@@ -48,6 +48,7 @@ class TrainingRunDetail:
         cancel_requested_at (datetime.datetime | None):
         inputs (Any): The frozen input: segments to learn from and held out.
         consent (Any):
+        lineage (Any): As the version's, known once the input was read.
         incumbent_version_id (None | str):
         report (Any): What the training process measured.
         gate (Any): The gate's decision: outcome, reason, gain and its bound.
@@ -75,6 +76,7 @@ class TrainingRunDetail:
     cancel_requested_at: datetime.datetime | None
     inputs: Any
     consent: Any
+    lineage: Any
     incumbent_version_id: None | str
     report: Any
     gate: Any
@@ -129,6 +131,8 @@ class TrainingRunDetail:
 
         consent = self.consent
 
+        lineage = self.lineage
+
         incumbent_version_id: None | str
         incumbent_version_id = self.incumbent_version_id
 
@@ -179,6 +183,7 @@ class TrainingRunDetail:
                 "cancel_requested_at": cancel_requested_at,
                 "inputs": inputs,
                 "consent": consent,
+                "lineage": lineage,
                 "incumbent_version_id": incumbent_version_id,
                 "report": report,
                 "gate": gate,
@@ -263,6 +268,8 @@ class TrainingRunDetail:
 
         consent = d.pop("consent")
 
+        lineage = d.pop("lineage")
+
         def _parse_incumbent_version_id(data: object) -> None | str:
             if data is None:
                 return data
@@ -338,6 +345,7 @@ class TrainingRunDetail:
             cancel_requested_at=cancel_requested_at,
             inputs=inputs,
             consent=consent,
+            lineage=lineage,
             incumbent_version_id=incumbent_version_id,
             report=report,
             gate=gate,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from .api_keys import ApiKeysOperations
 from .audit_events import AuditEventsOperations
 from .capacity import CapacityOperations
+from .cost_estimates import CostEstimatesOperations
+from .deployments import DeploymentsOperations
 from .endpoints import EndpointsOperations
+from .hardware import HardwareOperations
 from .invitations import InvitationsOperations
 from .models import ModelsOperations
 from .node_tokens import NodeTokensOperations
@@ -16,6 +19,7 @@ from .permissions import PermissionsOperations
 from .prices import PricesOperations
 from .projects import ProjectsOperations
 from .quarantined_usage import QuarantinedUsageOperations
+from .rollouts import RolloutsOperations
 from .service_accounts import ServiceAccountsOperations
 from .service_keys import ServiceKeysOperations
 from .speculator_versions import SpeculatorVersionsOperations
@@ -31,7 +35,10 @@ class Operations(
     ApiKeysOperations,
     AuditEventsOperations,
     CapacityOperations,
+    CostEstimatesOperations,
+    DeploymentsOperations,
     EndpointsOperations,
+    HardwareOperations,
     InvitationsOperations,
     ModelsOperations,
     NodeTokensOperations,
@@ -42,6 +49,7 @@ class Operations(
     PricesOperations,
     ProjectsOperations,
     QuarantinedUsageOperations,
+    RolloutsOperations,
     ServiceAccountsOperations,
     ServiceKeysOperations,
     SpeculatorVersionsOperations,

@@ -11,7 +11,9 @@ from ..models.endpoint_create_request import EndpointCreateRequest
 from ..models.endpoint_event import EndpointEvent
 from ..models.endpoint_event_page import EndpointEventPage
 from ..models.endpoint_page import EndpointPage
-from ..models.patched_endpoint_policy_request import PatchedEndpointPolicyRequest
+from ..models.endpoint_undelete_request import EndpointUndeleteRequest
+from ..models.patched_endpoint_update_request import PatchedEndpointUpdateRequest
+from ..models.rollout import Rollout
 from ..transport import Transport
 from ..types import UNSET, Unset
 
@@ -21,6 +23,7 @@ class EndpointsOperations(Transport):
         self,
         *,
         after: str | Unset = UNSET,
+        deleted: bool | Unset = False,
         limit: int | Unset = 20,
         project_id: str | Unset = UNSET,
     ) -> EndpointPage:
@@ -29,6 +32,8 @@ class EndpointsOperations(Transport):
         params: dict[str, Any] = {}
 
         params["after"] = after
+
+        params["deleted"] = deleted
 
         params["limit"] = limit
 
@@ -52,6 +57,7 @@ class EndpointsOperations(Transport):
         self,
         *,
         after: str | Unset = UNSET,
+        deleted: bool | Unset = False,
         limit: int | Unset = 20,
         project_id: str | Unset = UNSET,
     ) -> Iterator[Endpoint]:
@@ -59,6 +65,7 @@ class EndpointsOperations(Transport):
         while True:
             found = self.list_endpoints(
                 after=after,
+                deleted=deleted,
                 limit=limit,
                 project_id=project_id,
             )
@@ -130,7 +137,7 @@ class EndpointsOperations(Transport):
         validate_only: bool | Unset = False,
         if_match: str | Unset = UNSET,
     ) -> Endpoint:
-        """Delete endpoint"""
+        """Nodes stop serving it, and its name is free. It can be brought back until `undelete_until`."""
         headers: dict[str, Any] = {}
         if not isinstance(if_match, Unset):
             headers["If-Match"] = if_match
@@ -165,11 +172,12 @@ class EndpointsOperations(Transport):
         self,
         endpoint_id: str,
         *,
-        body: PatchedEndpointPolicyRequest | Unset = UNSET,
+        body: PatchedEndpointUpdateRequest | Unset = UNSET,
         validate_only: bool | Unset = False,
         if_match: str,
     ) -> Endpoint:
-        """Change the speculation policy. `If-Match` is required."""
+        """Change the replicas, or the speculation policy: that makes a new deployment and rolls it out, at once or as
+        `rollout` says (then the policy here changes when the rollout completes). `If-Match` is required."""
         headers: dict[str, Any] = {}
         headers["If-Match"] = if_match
 
@@ -248,6 +256,49 @@ class EndpointsOperations(Transport):
                 return
             after = found.next_cursor
 
+    def roll_back_endpoint(
+        self,
+        endpoint_id: str,
+        *,
+        validate_only: bool | Unset = False,
+        if_match: str | Unset = UNSET,
+        idempotency_key: str | Unset = UNSET,
+    ) -> Rollout:
+        """In one call: abort the open rollout; without one, return at once to the deployment before the active one.
+        Repeated, it goes further back."""
+        headers: dict[str, Any] = {}
+        if not isinstance(if_match, Unset):
+            headers["If-Match"] = if_match
+
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+        response = self.send(
+            "POST",
+            "/api/v1/endpoints/{endpoint_id}/rollback".format(
+                endpoint_id=quote(str(endpoint_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        if response.status_code == 200:
+            response_200 = Rollout.from_dict(response.json())
+
+            return response_200
+
+        response_202 = Rollout.from_dict(response.json())
+
+        return response_202
+
     def start_endpoint(
         self,
         endpoint_id: str,
@@ -319,6 +370,50 @@ class EndpointsOperations(Transport):
         response = self.send(
             "POST",
             "/api/v1/endpoints/{endpoint_id}/stop".format(
+                endpoint_id=quote(str(endpoint_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        if response.status_code == 200:
+            response_200 = Endpoint.from_dict(response.json())
+
+            return response_200
+
+        response_202 = Endpoint.from_dict(response.json())
+
+        return response_202
+
+    def undelete_endpoint(
+        self,
+        endpoint_id: str,
+        *,
+        body: EndpointUndeleteRequest | Unset = UNSET,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> Endpoint:
+        """Bring a deleted endpoint back, running or stopped as it was, until `undelete_until`. Where its name was given
+        to another endpoint, it needs a new one."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+
+        if not isinstance(body, Unset):
+            _kwargs["json"] = body.to_dict()
+
+        response = self.send(
+            "POST",
+            "/api/v1/endpoints/{endpoint_id}/undelete".format(
                 endpoint_id=quote(str(endpoint_id), safe=""),
             ),
             **_kwargs,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from ..models.end_user_erasure_body_request import EndUserErasureBodyRequest
 from ..models.erasure_receipt import ErasureReceipt
 from ..models.erasure_receipt_page import ErasureReceiptPage
 from ..models.patched_project_update_request import PatchedProjectUpdateRequest
@@ -261,6 +262,79 @@ class ProjectsOperations(Transport):
             if found.next_cursor is None:
                 return
             after = found.next_cursor
+
+    def delete_end_user_traffic(
+        self,
+        project_id: str,
+        *,
+        body: EndUserErasureBodyRequest,
+        validate_only: bool | Unset = False,
+        idempotency_key: str | Unset = UNSET,
+    ) -> ErasureReceipt:
+        """Delete what one end user sent, and every version that learned from it. Nodes forget what the project's memory
+        learned."""
+        headers: dict[str, Any] = {}
+        if not isinstance(idempotency_key, Unset):
+            headers["Idempotency-Key"] = idempotency_key
+
+        params: dict[str, Any] = {}
+
+        params["validate_only"] = validate_only
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+        }
+        _kwargs["json"] = body.to_dict()
+
+        response = self.send(
+            "POST",
+            "/api/v1/projects/{project_id}/traffic-erasures".format(
+                project_id=quote(str(project_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        if response.status_code == 200:
+            response_200 = ErasureReceipt.from_dict(response.json())
+
+            return response_200
+
+        response_202 = ErasureReceipt.from_dict(response.json())
+
+        return response_202
+
+    def export_traffic(
+        self,
+        project_id: str,
+        *,
+        after: int | Unset = 0,
+        end_user_id: str | Unset = UNSET,
+    ) -> str:
+        """The stored records, at least 1000 where there are as many: go on with the header `x-slipstream-next-after` as
+        `after` until it is missing. Text beside the tokens where this service has the model's vocabulary. Audited."""
+
+        params: dict[str, Any] = {}
+
+        params["after"] = after
+
+        params["end_user_id"] = end_user_id
+
+        params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+        _kwargs: dict[str, Any] = {
+            "params": params,
+        }
+        response = self.send(
+            "GET",
+            "/api/v1/projects/{project_id}/traffic-export".format(
+                project_id=quote(str(project_id), safe=""),
+            ),
+            **_kwargs,
+        )
+        response_200 = response.text
+        return response_200
 
     def read_traffic_policy(
         self,

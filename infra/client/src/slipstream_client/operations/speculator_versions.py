@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ..models.comparison import Comparison
 from ..models.list_speculator_versions_state import ListSpeculatorVersionsState
+from ..models.promote_body_request import PromoteBodyRequest
 from ..models.retire_body_request import RetireBodyRequest
 from ..models.speculator_version import SpeculatorVersion
 from ..models.speculator_version_event import SpeculatorVersionEvent
@@ -234,10 +235,13 @@ class SpeculatorVersionsOperations(Transport):
         self,
         version_id: str,
         *,
+        body: PromoteBodyRequest | Unset = UNSET,
         validate_only: bool | Unset = False,
         idempotency_key: str | Unset = UNSET,
     ) -> SpeculatorVersion:
-        """Promote speculator version"""
+        """Make the version the live one: as `rollout` says, else as the speculator's policy does. A canary shifts the
+        requests of one endpoint step by step; the version is `canary` meanwhile, and `active` or `quarantined`
+        afterwards."""
         headers: dict[str, Any] = {}
         if not isinstance(idempotency_key, Unset):
             headers["Idempotency-Key"] = idempotency_key
@@ -252,6 +256,10 @@ class SpeculatorVersionsOperations(Transport):
             "params": params,
             "headers": headers,
         }
+
+        if not isinstance(body, Unset):
+            _kwargs["json"] = body.to_dict()
+
         response = self.send(
             "POST",
             "/api/v1/speculator-versions/{version_id}/promote".format(

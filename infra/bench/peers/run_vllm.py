@@ -1,0 +1,66 @@
+"""vLLM on a CPU in bf16: plain, n-gram, suffix, EAGLE-3 with our checkpoint. One engine for each mode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import protocol  # type: ignore[import-not-found]  # beside this file, in the peer's process
+
+_CONTEXT = 1024
+
+
+def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], protocol.Generate]:
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", f"0-{settings['threads'] - 1}")
+    import vllm
+
+    methods: dict[str, dict[str, Any] | None] = {
+        "bf16-plain": None,
+        "bf16-ngram": {
+            "method": "ngram",
+            "num_speculative_tokens": 4,
+            "prompt_lookup_max": 3,
+            "prompt_lookup_min": 1,
+        },
+        "bf16-suffix": {"method": "suffix", "num_speculative_tokens": 8},
+        "bf16-eagle3": {"method": "eagle3", "model": settings["static"], "num_speculative_tokens": 3},
+    }
+    engines: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    numbers = count()
+
+    def generate(mode: str, prompt: list[int], max_tokens: int) -> Iterator[list[int]]:
+        engine, number = engines[mode].llm_engine, str(next(numbers))
+        sampling = vllm.SamplingParams(temperature=0.0, max_tokens=max_tokens, detokenize=False)
+        engine.add_request(number, {"prompt_token_ids": prompt}, sampling)
+        known = 0
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                tokens = list(output.outputs[0].token_ids)
+                if len(tokens) > known:
+                    yield tokens[known:]
+                    known = len(tokens)
+
+    for mode in settings["modes"]:
+        try:
+            engines[mode] = vllm.LLM(
+                model=settings["model"],
+                dtype="bfloat16",
+                max_model_len=_CONTEXT,
+                max_num_seqs=1,
+                speculative_config=methods[mode],
+                enable_prefix_caching=False,
+            )
+            list(generate(mode, list(range(10, 40)), 8))
+        except Exception as error:
+            engines.pop(mode, None)
+            failed[mode] = protocol.describe(error)
+    if not engines:
+        raise RuntimeError("; ".join(f"{mode}: {reason}" for mode, reason in failed.items()))
+    return f"vllm {vllm.__version__}", list(engines), failed, generate
+
+
+if __name__ == "__main__":
+    protocol.serve(start)

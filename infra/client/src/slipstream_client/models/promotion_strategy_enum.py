@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PromotionStrategyEnum(StrEnum):
+    """A value that is not listed comes from a newer service; it is kept as it is."""
+
+    CANARY = "canary"
+    IMMEDIATE = "immediate"
+
+    @classmethod
+    def _missing_(cls, value: object) -> PromotionStrategyEnum | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class StreamCoalescingEnum(StrEnum):
+    """A value that is not listed comes from a newer service; it is kept as it is."""
+
+    INTERVAL = "interval"
+    NONE = "none"
+    TOKENS = "tokens"
+
+    @classmethod
+    def _missing_(cls, value: object) -> StreamCoalescingEnum | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member

@@ -1,0 +1,1 @@
+"""Nothing but an entry point: see dataplane/engines/sgl/plugin.py."""

@@ -1,0 +1,203 @@
+"""Draft chains of an EAGLE-3 head in one call: source/draft.cpp. Weights of 8 bits; drafts need not be exact."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cpu_kernels.library import Library
+from cpu_kernels.packing import PANEL, PackedLinear, pack
+
+MAX_RANK = 64
+LOW_RANK_MODULES = ("gate", "up", "down", "head")
+
+
+class ByteMatrix(ctypes.Structure):
+    """`ByteMatrix` of source/bytes.h."""
+
+    _fields_ = (("panels", ctypes.c_void_p), ("scales", ctypes.c_void_p))
+
+
+class DraftModel(ctypes.Structure):
+    """`DraftModel` of source/draft.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("hidden", "inner", "heads", "kv_heads", "dim", "hot", "features")),
+        ("epsilon", ctypes.c_float),
+        ("least_survival", ctypes.c_float),
+        ("fuse", ctypes.c_void_p),
+        *((name, ByteMatrix) for name in ("projection", "output", "gate_up", "down", "head")),
+        *((name, ctypes.c_void_p) for name in ("embedding_norm", "hidden_norm", "mlp_norm", "norm")),
+        ("embedding", ctypes.c_void_p),
+        ("hot_tokens", ctypes.c_void_p),
+        ("cos", ctypes.c_void_p),
+        ("sin", ctypes.c_void_p),
+    )
+
+
+class LowRank(ctypes.Structure):
+    """`LowRank` of source/draft.cpp."""
+
+    _fields_ = (("down", ctypes.c_void_p), ("up", ctypes.c_void_p))
+
+
+class DraftDelta(ctypes.Structure):
+    """`DraftDelta` of source/draft.cpp."""
+
+    _fields_ = (("rank", ctypes.c_int64), *((name, LowRank) for name in LOW_RANK_MODULES))
+
+
+class DraftRow(ctypes.Structure):
+    """`DraftRow` of source/draft.cpp."""
+
+    _fields_ = (
+        ("cache", ctypes.c_void_p),
+        ("position", ctypes.c_int64),
+        ("token", ctypes.c_int64),
+        ("hidden", ctypes.c_void_p),
+        ("lookahead", ctypes.c_int64),
+        ("temperature", ctypes.c_float),
+        ("delta", ctypes.POINTER(DraftDelta)),
+        ("tokens", ctypes.c_void_p),
+        ("confidences", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+    )
+
+
+class Bytes:
+    """A matrix [columns, size] rounded to 8 bits with a scale per column, in the order of source/bytes.h."""
+
+    def __init__(self, weight: torch.Tensor) -> None:  # [columns, size], `size` even
+        columns, size = weight.shape
+        padded = torch.zeros(-(-columns // PANEL) * PANEL, size)
+        padded[:columns] = weight
+        self.scales = padded.abs().amax(1) / 127  # [columns, filled up to whole panels]
+        whole = (padded / self.scales.clamp_min(1e-30)[:, None]).round_().to(torch.int8)
+        self.panels = whole.view(-1, PANEL, size // 2, 2).transpose(1, 2).contiguous()
+        self.rounded = (whole.float() * self.scales[:, None])[:columns]  # what is computed with
+
+    def pointer(self) -> ByteMatrix:
+        """What the kernels take; valid as long as this object lives."""
+        return ByteMatrix(self.panels.data_ptr(), self.scales.data_ptr())
+
+
+class PackedDelta:
+    """A tenant's low-rank change of `gate`, `up`, `down` and `head`, packed for the kernels."""
+
+    def __init__(self, low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """`low_rank[module]`: ([rank, inputs], [outputs, rank]), one rank of at most MAX_RANK, else ValueError."""
+        rank = low_rank["head"][0].shape[0]
+        if not 0 < rank <= MAX_RANK:
+            raise ValueError(f"a rank of {rank} is not within 1 and {MAX_RANK}")
+        self._kept: list[PackedLinear] = []
+        parts = {name: self._pack(*low_rank[name], rank % 2) for name in LOW_RANK_MODULES}
+        self.value = DraftDelta(rank=rank + rank % 2, **parts)
+
+    def _pack(self, down: torch.Tensor, up: torch.Tensor, odd: int) -> LowRank:
+        grown = torch.nn.functional.pad(down, (0, 0, 0, odd)), torch.nn.functional.pad(up, (0, odd))
+        packed = [pack(factor.bfloat16()) for factor in grown]
+        self._kept += packed
+        return LowRank(*(one.address for one in packed))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One sequence's part of a call: from which committed position to draft, and how."""
+
+    slot: int
+    position: int  # the last committed one
+    token: int  # target id paired with it
+    lookahead: int
+    temperature: float
+    delta: PackedDelta | None = None
+
+
+class DraftKernels:
+    """Packed weights of one drafter, its cache of committed positions, and the calls that use them."""
+
+    def __init__(
+        self,
+        library: Library,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        embedding: torch.Tensor,  # [V, H] bf16
+        hot_tokens: torch.Tensor,  # int64 [Vd]
+        cos: torch.Tensor,  # [positions, D]
+        sin: torch.Tensor,  # [positions, D], the first half negative
+        heads: int,
+        kv_heads: int,
+        epsilon: float,
+        num_slots: int,
+    ) -> None:
+        """`weights`: fuse, projection, output, gate, up, down, head [out, in], and the norms embedding_norm,
+        hidden_norm, mlp_norm and norm [H]."""
+        self._library = library
+        hidden, inner, dim = weights["output"].shape[0], weights["gate"].shape[0], cos.shape[1]
+        self._hidden = torch.zeros(num_slots, hidden)
+        self._cache = torch.zeros(num_slots, cos.shape[0], 2 * kv_heads * dim, dtype=torch.bfloat16)
+        shape = (-1, PANEL, hidden)
+        pairs = torch.stack([weights["gate"].reshape(shape), weights["up"].reshape(shape)], 1).reshape(-1, hidden)
+        matrices = {name: weights[name] for name in ("projection", "output", "down", "head")} | {"gate_up": pairs}
+        self.matrices = {name: Bytes(weight.float()) for name, weight in matrices.items()}
+        self._fuse = pack(weights["fuse"])
+        half = dim // 2
+        norms = ("embedding_norm", "hidden_norm", "mlp_norm", "norm")
+        self._kept = [weights[name].float().contiguous() for name in norms]
+        self._kept += [embedding.contiguous(), hot_tokens.contiguous()]
+        self._kept += [cos[:, half:].float().contiguous(), sin[:, half:].float().contiguous()]
+        addresses = dict(zip((*norms, "embedding", "hot_tokens", "cos", "sin"), self._kept, strict=True))
+        self._model = DraftModel(
+            hidden=hidden,
+            inner=inner,
+            heads=heads,
+            kv_heads=kv_heads,
+            dim=dim,
+            hot=len(hot_tokens),
+            features=weights["fuse"].shape[1],
+            epsilon=epsilon,
+            fuse=self._fuse.address,
+            **{name: matrix.pointer() for name, matrix in self.matrices.items()},
+            **{name: kept.data_ptr() for name, kept in addresses.items()},
+        )
+        self._vocabulary = len(embedding)
+
+    def extend(self, slot: int, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
+        """Commit positions start..start + n of a slot: target ids [n], features [n, inputs of fuse] bf16."""
+        if features.dtype != torch.bfloat16 or features.shape != (len(tokens), self._model.features):
+            raise ValueError(f"{features.dtype} {tuple(features.shape)} for {len(tokens)} tokens")
+        if min(tokens) < 0 or max(tokens) >= self._vocabulary:
+            raise IndexError("a token is outside of the vocabulary")
+        if start < 0 or start + len(tokens) > self._cache.shape[1]:
+            raise IndexError(f"positions {start}..{start + len(tokens)} are outside of the cache")
+        features = features.contiguous()
+        self._library.draft_extend(
+            self._model, self._cache[slot].data_ptr(), start, tokens, features, self._hidden[slot]
+        )
+
+    def draft(self, chains: Sequence[Chain], least_survival: float) -> list[tuple[list[int], list[float]]]:
+        """(target ids, confidences) of every chain; its slot's positions up to `position` were committed."""
+        most = max((chain.lookahead for chain in chains), default=0)
+        if any(chain.position + chain.lookahead > self._cache.shape[1] for chain in chains):
+            raise IndexError("a chain would leave the cache")
+        tokens = (ctypes.c_int64 * (most * len(chains)))()
+        confidences = (ctypes.c_float * (most * len(chains)))()
+        rows = (DraftRow * len(chains))()
+        first_token, first_confidence = ctypes.addressof(tokens), ctypes.addressof(confidences)
+        cache, hidden = self._cache.data_ptr(), self._hidden.data_ptr()
+        for index, (row, chain) in enumerate(zip(rows, chains, strict=True)):
+            row.cache = cache + 2 * chain.slot * self._cache.stride(0)
+            row.position, row.token, row.lookahead = chain.position, chain.token, chain.lookahead
+            row.hidden = hidden + 4 * chain.slot * self._hidden.stride(0)
+            row.temperature = chain.temperature
+            if chain.delta is not None:
+                row.delta = ctypes.pointer(chain.delta.value)
+            row.tokens, row.confidences = first_token + 8 * index * most, first_confidence + 4 * index * most
+        self._model.least_survival = least_survival
+        self._library.draft(self._model, rows)
+        return [
+            (tokens[index * most : index * most + row.count], confidences[index * most : index * most + row.count])
+            for index, row in enumerate(rows)
+        ]

@@ -1,0 +1,66 @@
+"""One suite for every engine; SGLang takes part where it is installed (`make test-sglang`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.contract.engines.worlds import (
+    PROMPTS,
+    TOKENS,
+    World,
+    embedded_world,
+    fake_world,
+    sglang_world,
+    stock,
+    write_static,
+    write_target,
+)
+
+HAS_SGLANG = find_spec("sglang") is not None
+KINDS = ("fake", "embedded", *(("sglang",) if HAS_SGLANG else ()))
+collect_ignore_glob = [] if HAS_SGLANG else ["test_sgl_*"]
+os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny matrices gain nothing from threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_target(tmp_path_factory.mktemp("tiny") / "target")
+
+
+@pytest.fixture(scope="session")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_static(tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="session")
+def sglang_truth(target: Path) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """What an unmodified SGLang says without speculation."""
+    plain = stock(target, PROMPTS, TOKENS)["before"]["tokens"]
+    return {prompt: tuple(tokens) for prompt, tokens in zip(PROMPTS, plain, strict=True)}
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def world(request: pytest.FixtureRequest, target: Path, static: Path) -> Iterator[World]:
+    made = {
+        "fake": fake_world,
+        "embedded": lambda: embedded_world(target, static),
+        "sglang": lambda: sglang_world(target, static, request.getfixturevalue("sglang_truth")),
+    }[request.param]()
+    yield made
+    made.stop()

@@ -1,0 +1,58 @@
+"""A child process: an unmodified SGLang (with the CPU shim alone) answers prompts greedily. JSON in, JSON out.
+
+With `draft`, it then gets the named checkpoint's draft while it serves, and answers again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def answers(engine: Any, work: dict[str, Any]) -> dict[str, Any]:
+    found = engine.generate(
+        input_ids=work["prompts"],
+        sampling_params={"temperature": 0, "max_new_tokens": work["max_tokens"], "ignore_eos": True},
+    )
+    return {
+        "tokens": [one["output_ids"] for one in found],
+        "acceptance_length": [one["meta_info"].get("spec_accept_length") for one in found],
+    }
+
+
+def checksum(engine: Any, selector: str) -> str:
+    from sglang.srt.managers.io_struct import CheckWeightsReqInput
+
+    request = CheckWeightsReqInput(action="checksum", selector=selector)
+    return str(engine.loop.run_until_complete(engine.tokenizer_manager.check_weights(request)))
+
+
+def main() -> None:
+    from sglang.srt.entrypoints.engine import Engine
+
+    work = json.load(sys.stdin)
+    engine = Engine(**work["arguments"])
+    try:
+        report: dict[str, Any] = {"before": answers(engine, work)}
+        if draft := work.get("draft"):
+            from dataplane.engines.sgl.draft_update import draft_payload, swap_draft
+            from dataplane.speculation.drafters.checkpoint import load_checkpoint
+
+            static = load_checkpoint(Path(work["arguments"]["speculative_draft_model_path"]))
+            payload = draft_payload(static, load_checkpoint(Path(draft)))
+            sums = {selector: [checksum(engine, selector)] for selector in ("target", "draft")}
+            serialized = engine._serialize_tensors_per_rank(payload, None)
+            engine.loop.run_until_complete(swap_draft(engine.tokenizer_manager, serialized))
+            for selector, found in sums.items():
+                found.append(checksum(engine, selector))
+            report["changed"] = {selector: before != after for selector, (before, after) in sums.items()}
+            report["after"] = answers(engine, work)
+    finally:
+        engine.shutdown()
+    print("report " + json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""A node with `--engine sglang`, over real HTTP: it meters, logs by consent, and its traffic trains a delta."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dataplane.contracts import (
+    EndpointConfig,
+    KeyDigest,
+    ProjectConfig,
+    Snapshot,
+    TrafficPolicy,
+    TrainingReport,
+    TrainingSpec,
+    canonical_json,
+    from_dict,
+    to_dict,
+)
+from dataplane.server.admission import Pepper
+from dataplane.speculation.drafters.checkpoint import load_checkpoint
+from dataplane.speculation.drafters.delta import load_delta
+from dataplane.traffic.spool import UsageSpool
+from tests.contract.engines.worlds import CPU_ARGUMENTS, ROOT
+from tests.dataplane.training.tiny_target import WORDS
+
+KEY = f"sls_test_{'a' * 12}_{'b' * 38}"
+START_SECONDS = 900
+
+
+@dataclass
+class RunningNode:
+    process: subprocess.Popen[str]
+    url: str
+    state: Path
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return httpx.post(
+            f"{self.url}{path}", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=120, trust_env=False
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=60, trust_env=False)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(90)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, target: Path, static: Path) -> Iterator[RunningNode]:
+    folder = tmp_path_factory.mktemp("node")
+    project = ProjectConfig("prj_1", "org_1", "salt", TrafficPolicy(capture=True))
+    key = KeyDigest("key_1", "prj_1", Pepper("pepper", "1").digest(KEY), "1")
+    endpoint = EndpointConfig("ep_1", "prj_1", "dep_1", "assistant", target.name, holdout_rate=0.0)
+    snapshot = Snapshot("node_1", 1, "2026-01-01T00:00:00Z", (project,), (key,), (endpoint,))
+    (folder / "snapshot.json").write_text(json.dumps(to_dict(snapshot)))
+    command = [
+        *(sys.executable, "-m", "dataplane", "--engine", "sglang", "--engine-args", json.dumps(dict(CPU_ARGUMENTS))),
+        *("--model", str(target), "--static", str(static), "--port", "0", "--max-context", "256", "--num-slots", "4"),
+        *("--state-dir", str(folder / "state"), "--snapshot", str(folder / "snapshot.json"), "--grace-seconds", "1"),
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "SLIPSTREAM_KEY_PEPPER": "pepper"}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    url, output, deadline = "", [], time.monotonic() + START_SECONDS
+    for line in process.stdout:
+        output.append(line)
+        url = line.split("listening on ")[1].strip() if "listening on" in line else url
+        if "ready:" in line or time.monotonic() > deadline:
+            break
+    assert url, f"the node ended with {process.poll()}: {''.join(output)}"
+    running = RunningNode(process, url, folder / "state")
+    yield running
+    running.stop()
+    process.stdout.close()
+
+
+def test_a_node_serves_meters_logs_and_its_traffic_trains_a_delta(
+    node: RunningNode, target: Path, static: Path, tmp_path: Path
+) -> None:
+    texts: dict[str, set[str]] = {}
+    for number in range(30):
+        prompt = f"write {WORDS[number % 3]} {WORDS[3 + number % 2]}"
+        mode = "off" if number % 5 == 4 else "adaptive"
+        answer = node.post(
+            "/v1/completions",
+            model="assistant",
+            prompt=prompt,
+            max_tokens=40,
+            temperature=0,
+            speculation={"mode": mode},
+        )
+        assert answer.status_code == 200, answer.text
+        texts.setdefault(prompt, set()).add(answer.json()["choices"][0]["text"])
+    assert all(len(found) == 1 for found in texts.values())  # whoever drafted
+    last = node.post("/v1/completions", model="assistant", prompt="write red dog", max_tokens=40, temperature=0).json()
+    assert last["metrics"]["speculative_decoding"]["acceptance_length"] > 1.5  # the tenant memory has learned
+    metrics = node.get("/metrics").text
+    assert "vllm:spec_decode_num_accepted_tokens_total" in metrics
+    assert 'project="prj_1"' in metrics
+    for path in ("/generate", "/update_weights_from_tensor", "/pause_generation", "/get_model_info", "/flush_cache"):
+        assert node.post(path).status_code == 404  # nothing of SGLang's own API is reachable
+    custom = node.post("/v1/completions", model="assistant", prompt="a", custom_params={"slipstream": {}})
+    assert custom.status_code in (200, 400)
+    refused = httpx.post(f"{node.url}/v1/completions", json={"model": "assistant", "prompt": "a"}, trust_env=False)
+    assert refused.status_code == 401
+
+    assert node.stop() == 0
+    events = [entry.event for entry in UsageSpool(node.state / "usage", "reader").unacknowledged(1000)]
+    completed = [event for event in events if event.status == "completed"]
+    assert len(completed) >= 31
+    assert all(event.project_id == "prj_1" for event in events)
+    segments = [str(path) for path in (node.state / "traffic" / "ready").glob("*.zst")]
+    assert segments
+    out = tmp_path / "out"
+    out.mkdir()
+    spec = TrainingSpec("run_1", "prj_1", str(target), str(static), tuple(segments), (), heldout_records=6)
+    (out / "spec.json").write_bytes(canonical_json(spec))
+    command = [sys.executable, "-m", "dataplane.training", str(out / "spec.json"), str(out)]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert child.returncode == 0, child.stderr
+    report: TrainingReport = from_dict(TrainingReport, json.loads((out / "report.json").read_text()))
+    assert report.outcome == "trained", report.reason
+    assert report.greedy_identical
+    assert load_delta(out / "delta.safetensors", load_checkpoint(static)).rank == spec.rank
