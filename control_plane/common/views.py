@@ -68,6 +68,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *arguments: Any, **options: Any) -> None:
         super().initial(request, *arguments, **options)
         self._admit(throttling.management_limit(), self.principal.actor)
+        if (request.method or "").lower() not in (*(name.lower() for name in self.allowed_methods), "head"):
+            raise exceptions.MethodNotAllowed(request.method or "")  # before its parameters are judged
         self._seen_before = narrow(self.principal.organization_ids)
         method = (request.method or "").lower()
         read_as = "get" if method == "head" else method

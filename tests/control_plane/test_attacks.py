@@ -12,6 +12,7 @@ from control_plane.common.states import transition
 from control_plane.tenants.models import ApiKey, AuditEvent, ServiceKey
 from control_plane.webhooks.models import Webhook, WebhookDelivery
 from control_plane.webhooks.services import create_webhook, send_test
+from tests.control_plane.openapi import document, route_of
 from tests.control_plane.tenancy import footprint
 from tests.control_plane.tenant import Tenant, api_with_role
 from tests.control_plane.test_isolation import ROUTES, ListRoute, ObjectRoute, _path
@@ -170,3 +171,15 @@ def test_digests_and_secrets_are_in_no_answer(alice: Tenant) -> None:
         for secret in (key.digest, service.digest, alice.api_key_text, alice.service_key_text):
             assert secret not in content
         assert alice.project.cache_salt not in content
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"])
+def test_a_method_that_a_path_has_not_is_a_405_whatever_its_parameters(alice: Tenant, method: str) -> None:
+    wrong = {}
+    for path, methods in document()["paths"].items():
+        if method.lower() in methods or route_of(path) in ("schema", "docs"):
+            continue
+        answer = alice.api.client.generic(method, f"{path}?surplus=1")
+        if answer.status_code != 405 or method in answer.headers["Allow"].split(", "):
+            wrong[path] = (answer.status_code, answer.headers.get("Allow"))
+    assert wrong == {}
