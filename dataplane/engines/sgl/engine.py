@@ -135,14 +135,21 @@ class SGLangEngine:
         finished = False
         try:
             while not finished:
-                item = await chunks.get()
+                try:
+                    item = await asyncio.wait_for(chunks.get(), 1.0)
+                except TimeoutError:
+                    if self.is_alive:
+                        continue
+                    raise SGLangError("SGLang has died") from None
                 if isinstance(item, BaseException):
                     finished = True
                     raise SGLangError(str(item)) from item
                 finished = item.finish_reason is not None
                 yield item
         finally:
-            if not finished:
+            if not self.is_alive:
+                task.cancel()
+            elif not finished:
                 self.abort(request.request_id)
                 await asyncio.wrap_future(task)
 

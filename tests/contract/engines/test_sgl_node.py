@@ -107,7 +107,8 @@ def test_a_node_serves_meters_logs_and_its_traffic_trains_a_delta(
         assert answer.status_code == 200, answer.text
         texts.setdefault(prompt, set()).add(answer.json()["choices"][0]["text"])
     assert all(len(found) == 1 for found in texts.values())  # whoever drafted
-    last = node.post("/v1/completions", model="assistant", prompt="write red dog", max_tokens=40, temperature=0).json()
+    wanted = {"model": "assistant", "prompt": "write red dog", "max_tokens": 40, "temperature": 0}
+    last = node.post("/v1/completions", **wanted, speculation={"mode": "adaptive"}).json()
     assert last["metrics"]["speculative_decoding"]["acceptance_length"] > 1.5  # the tenant memory has learned
     metrics = node.get("/metrics").text
     assert "vllm:spec_decode_num_accepted_tokens_total" in metrics
