@@ -32,7 +32,7 @@ class Tiers:
     """Which parts of the adaptive drafter are on. Without any of them "adaptive" is the static drafter."""
 
     memory: bool = True  # T0: the tenant memory proposes tokens of its own
-    residual: bool = True  # T1: and its counts are mixed into neural drafts
+    residual: bool = False  # T1: its counts are mixed into neural drafts; off until it pays in speed (decision 0023)
     delta: bool = True  # T2: the trained delta
 
 

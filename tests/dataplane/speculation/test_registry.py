@@ -68,13 +68,9 @@ def test_only_the_request_whose_drafting_fails_loses_its_drafts() -> None:
     proposals = drafters.propose(sequences, plans, drafters.candidates(sequences))
     assert [len(proposal) for proposal in proposals] == [3, 0, 3]
     assert drafters.errors == 1
-    assert [candidate.neural for candidate in drafters.candidates(sequences)] == [
-        ("static", "adaptive"),
-        (),
-        ("static", "adaptive"),
-    ]
+    assert [candidate.neural for candidate in drafters.candidates(sequences)] == [("static",), (), ("static",)]
     drafters.release(sequences[1])
-    assert drafters.candidates(sequences)[1].neural == ("static", "adaptive")
+    assert drafters.candidates(sequences)[1].neural == ("static",)
 
 
 def test_committed_positions_reach_the_drafter_when_it_drafts_and_all_at_once() -> None:

@@ -74,7 +74,8 @@ def test_whoever_is_right_gains_weight_and_nobody_loses_all_of_it() -> None:
 def test_each_tier_can_be_switched_off() -> None:
     target = FakeTarget()
     sequence = FakeSequence([5, 6, 7, 5, 6])
-    everything = DrafterSet(FakeDrafter(target), vocab_size=12).candidates([sequence])[0]
+    tiers = Tiers(residual=True)
+    everything = DrafterSet(FakeDrafter(target), vocab_size=12, tiers=tiers).candidates([sequence])[0]
     assert everything.neural == ("static", "adaptive")
     assert everything.memory
     nothing = DrafterSet(FakeDrafter(target), vocab_size=12, tiers=Tiers(memory=False, residual=False, delta=False))
@@ -87,7 +88,7 @@ def test_a_mixed_draft_goes_on_with_the_memory_after_its_turn() -> None:
         def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
             return [draft(*[77] * lookahead) for lookahead in lookaheads]
 
-    drafters = DrafterSet(Stubborn(FakeTarget()), learned(), vocab_size=600)
+    drafters = DrafterSet(Stubborn(FakeTarget()), learned(), vocab_size=600, tiers=Tiers(residual=True))
     sequence = at(CANARY[:6])
     sequence.max_tokens = 64
     (proposal,) = drafters.propose([sequence], [Plan("adaptive", 8)], drafters.candidates([sequence]))
@@ -113,7 +114,8 @@ def test_output_is_the_targets_own_while_every_tier_learns() -> None:
 
     controller = Controller()
     plain = serve_all(DrafterSet(vocab_size=12), "off")
-    drafters = DrafterSet(FakeDrafter(target, skill=0.6), vocab_size=12)
+    drafters = DrafterSet(FakeDrafter(target, skill=0.6), vocab_size=12, tiers=Tiers(residual=True))
     assert serve_all(drafters, "adaptive") == plain
     assert drafters.errors == 0
-    assert torch.isfinite(torch.tensor(drafters.residual.weights_of("prj_a") if drafters.residual else [])).all()
+    assert drafters.residual is not None
+    assert torch.isfinite(torch.tensor(drafters.residual.weights_of("prj_a"))).all()

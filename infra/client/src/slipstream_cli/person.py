@@ -58,8 +58,10 @@ class Person:
 
     def sign_up(self, email: str, ask: Ask) -> None:
         """Make an account. Raises CommandError."""
-        self._send("/signup", {"email": email, "password": ask("Password (at least 12 characters)", True)})
+        password = ask("Password (at least 12 characters)", True)
+        self._send("/signup", {"email": email, "password": password})
         self._finish(ask)
+        self._send("/reauthenticate", {"password": password})  # making a key needs a password, not only the mail's code
 
     def sign_in(self, email: str, ask: Ask) -> None:
         self._send("/login", {"email": email, "password": ask("Password", True)})
