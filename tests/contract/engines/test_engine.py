@@ -31,6 +31,52 @@ def asked(world: World, *requests: object) -> list[Answer]:
     return asyncio.run(together())
 
 
+# First, because what a controller learns of drafts is pooled over projects: the other tests draft badly on purpose.
+def test_a_delta_learned_from_traffic_swaps_in_mid_stream_and_drafts_for_its_tenant_alone(
+    world: World, target: Path, static: Path, tmp_path: Path
+) -> None:
+    if world.kind == "fake":
+        (tmp_path / "delta").write_text("a delta of the fake drafter")
+        delta = tmp_path / "delta"
+    else:
+        delta, report = train(world, target, static, tmp_path)
+        assert report.arms["candidate"].acceptance_length > report.arms["static"].acceptance_length
+    desired = {"dep_prj_learn": Desired("prj_learn", "spv_1", delta, "end_learn")}
+
+    async def scenario() -> Answer:
+        answer = Answer()
+        async for chunk in world.engine.generate(request("swapped", PROMPTS[0], project="prj_learn")):
+            answer.tokens.extend(chunk.token_ids)
+            answer.chunks.append(chunk)
+            if len(answer.chunks) == 3:
+                (loaded,) = await asyncio.to_thread(world.engine.refresh, desired)
+                assert loaded.state == "loaded"
+        return answer
+
+    swapped = asyncio.run(scenario())
+    assert tuple(swapped.tokens) == world.truth[PROMPTS[0]]
+    prompts = [(*SYSTEM, 5 + number % 4, 9, 11 + number % 2) for number in range(8)]
+    plain = asked(world, *(request(fresh(), prompt, project="prj_plain", mode="off") for prompt in prompts))
+    served = asked(
+        world,
+        *(request(fresh(), prompt, project="prj_learn") for prompt in prompts),
+        *(request(fresh(), prompt, project="prj_other") for prompt in prompts),
+    )
+    assert [answer.tokens for answer in served] == 2 * [answer.tokens for answer in plain]
+    mine, others = served[:8], served[8:]
+    for _ in range(12):  # a tiny target's drafts hardly pay: the controller tries them now and then
+        if sum(answer.stats.accepted_by_source.get("adaptive", 0) for answer in mine) > 0:
+            break
+        mine = asked(world, *(request(fresh(), prompt, project="prj_learn") for prompt in prompts))
+        assert [answer.tokens for answer in mine] == [answer.tokens for answer in plain]
+    assert sum(answer.stats.accepted_by_source.get("adaptive", 0) for answer in mine) > 0
+    assert {answer.stats.speculator_version_id for answer in mine} == {"spv_1"}
+    assert sum(answer.stats.drafted_by_source.get("adaptive", 0) for answer in others) == 0
+    assert {answer.stats.speculator_version_id for answer in others} == {None}
+    assert world.engine.stats().drafter_errors == 0
+    world.engine.refresh({})
+
+
 @pytest.mark.parametrize("mode", ["off", "static", "adaptive"])
 @pytest.mark.parametrize("max_lookahead", [0, 1, 8])
 def test_greedy_output_is_what_the_target_says_without_speculation(world: World, mode: str, max_lookahead: int) -> None:
@@ -182,43 +228,3 @@ def train(world: World, target: Path, static: Path, folder: Path) -> tuple[Path,
     report: TrainingReport = from_dict(TrainingReport, json.loads((out / "report.json").read_text()))
     assert to_dict(report)["outcome"] == "trained", report.reason
     return out / "delta.safetensors", report
-
-
-def test_a_delta_learned_from_traffic_swaps_in_mid_stream_and_drafts_for_its_tenant_alone(
-    world: World, target: Path, static: Path, tmp_path: Path
-) -> None:
-    if world.kind == "fake":
-        (tmp_path / "delta").write_text("a delta of the fake drafter")
-        delta = tmp_path / "delta"
-    else:
-        delta, report = train(world, target, static, tmp_path)
-        assert report.arms["candidate"].acceptance_length > report.arms["static"].acceptance_length
-    desired = {"dep_prj_learn": Desired("prj_learn", "spv_1", delta, "end_learn")}
-
-    async def scenario() -> Answer:
-        answer = Answer()
-        async for chunk in world.engine.generate(request("swapped", PROMPTS[0], project="prj_learn")):
-            answer.tokens.extend(chunk.token_ids)
-            answer.chunks.append(chunk)
-            if len(answer.chunks) == 3:
-                (loaded,) = await asyncio.to_thread(world.engine.refresh, desired)
-                assert loaded.state == "loaded"
-        return answer
-
-    swapped = asyncio.run(scenario())
-    assert tuple(swapped.tokens) == world.truth[PROMPTS[0]]
-    prompts = [(*SYSTEM, 5 + number % 4, 9, 11 + number % 2) for number in range(8)]
-    plain = asked(world, *(request(fresh(), prompt, project="prj_plain", mode="off") for prompt in prompts))
-    served = asked(
-        world,
-        *(request(fresh(), prompt, project="prj_learn") for prompt in prompts),
-        *(request(fresh(), prompt, project="prj_other") for prompt in prompts),
-    )
-    assert [answer.tokens for answer in served] == 2 * [answer.tokens for answer in plain]
-    mine, others = served[:8], served[8:]
-    assert sum(answer.stats.accepted_by_source.get("adaptive", 0) for answer in mine) > 0
-    assert {answer.stats.speculator_version_id for answer in mine} == {"spv_1"}
-    assert sum(answer.stats.drafted_by_source.get("adaptive", 0) for answer in others) == 0
-    assert {answer.stats.speculator_version_id for answer in others} == {None}
-    assert world.engine.stats().drafter_errors == 0
-    world.engine.refresh({})

@@ -21,6 +21,7 @@ from dataplane.models.llama import LlamaModel
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.drafters.checkpoint import EagleConfig, save_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
+from dataplane.speculation.latency import LatencyTable
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.types import SamplingParams, SpeculationPolicy
 from tests.contract.engines.fake_engine import FakeEngine
@@ -153,6 +154,13 @@ def fake_world() -> World:
     return World("fake", FakeEngine(target, VOCABULARY), truth, lambda: None)
 
 
+class _LargeTarget(LatencyTable):
+    """A draft costs more than a forward of the tiny target: this table stays that of a large one."""
+
+    def observe(self, **measured: float) -> None:
+        pass
+
+
 class _Embedded(EmbeddedEngine):
     def refresh(self, desired: Mapping[str, Desired]) -> list[LoadedVersion]:
         return self.drafters.refresh(desired)
@@ -169,7 +177,7 @@ def embedded_world(target: Path, static: Path) -> World:
     engine = _Embedded(
         model,
         DrafterSet(drafter, vocab_size=VOCABULARY),
-        Controller(),
+        Controller(_LargeTarget()),
         num_slots=4,
         max_context=MAX_CONTEXT,
         threads=1,
