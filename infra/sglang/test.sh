@@ -4,4 +4,4 @@
 set -eu
 cd "$(dirname "$0")/../.."
 exec .venv-sglang/bin/python -m pytest -p no:cacheprovider --confcutdir tests/contract/engines -W default \
-    --timeout 1200 tests/contract/engines "$@"
+    --timeout 1200 tests/contract/engines tests/sglang "$@"

@@ -1,0 +1,87 @@
+"""One suite for every `TargetModel` that can be called directly.
+
+SGLang's is not among them: it needs SGLang's scheduler around it, within whose process alone it exists. What it scores
+and commits is seen through its engine (`test_engine.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from dataplane.engines.embedded.target import EmbeddedTarget
+from dataplane.models.llama import LlamaModel
+from dataplane.speculation.types import Proposal, TargetModel
+from tests.contract.engines.worlds import MAX_CONTEXT, PROMPTS
+from tests.fakes import FakeSequence, FakeTarget
+
+VOCABULARY = 100
+Begin = Callable[[Sequence[int]], FakeSequence]
+
+
+@pytest.fixture(params=("fake", "embedded"))
+def begun(request: pytest.FixtureRequest, target: Path) -> tuple[TargetModel, Begin]:
+    """A target, and what starts a sequence whose tokens but the last are committed."""
+    if request.param == "fake":
+        slots = iter(range(8))
+        return FakeTarget(VOCABULARY), lambda tokens: FakeSequence(list(tokens), slot=next(slots))
+    model = LlamaModel.load(target)
+    embedded = EmbeddedTarget(model, model.new_cache(num_slots=8, max_context=MAX_CONTEXT))
+
+    def begin(tokens: Sequence[int]) -> FakeSequence:
+        sequence = FakeSequence(list(tokens), slot=embedded.cache.allocate())
+        if len(tokens) > 1:
+            embedded.prefill(sequence.slot, tokens[:-1])
+        return sequence
+
+    return embedded, begin
+
+
+def test_every_root_and_draft_token_has_a_row(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    scores = target.score([begin(prompt) for prompt in PROMPTS[:3]], [Proposal(), Proposal((3,)), Proposal((4, 5, 6))])
+    assert scores.offsets == (0, 1, 3, 7)
+    assert scores.logits.shape[0] == scores.features.shape[0] == 7
+
+
+def test_a_row_depends_on_its_own_sequence_alone(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    proposals = [Proposal((3,)), Proposal(), Proposal((4, 5))]
+    together = target.score([begin(prompt) for prompt in PROMPTS[:3]], proposals)
+    for index, proposal in enumerate(proposals):
+        alone = target.score([begin(PROMPTS[index])], [proposal])
+        first, end = together.offsets[index : index + 2]
+        assert torch.equal(together.logits[first:end], alone.logits)
+
+
+@pytest.mark.parametrize("accepted", [0, 1, 2, 3])
+def test_what_was_accepted_stays_and_what_was_rejected_leaves_no_trace(
+    begun: tuple[TargetModel, Begin], accepted: int
+) -> None:
+    target, begin = begun
+    sequence, draft, correction = begin(PROMPTS[0]), (20, 21, 22), 33
+    target.score([sequence], [Proposal(draft)])
+    target.commit([sequence], [accepted])
+    sequence.tokens.extend((*draft[:accepted], correction))
+    continued = target.score([sequence], [Proposal((8, 9))])
+    fresh = target.score([begin(sequence.tokens)], [Proposal((8, 9))])
+    torch.testing.assert_close(continued.logits, fresh.logits)
+
+
+def test_a_draft_token_is_scored_as_if_it_had_been_committed(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    drafted = target.score([begin(PROMPTS[1])], [Proposal((20, 21))])
+    for row, context in enumerate((PROMPTS[1], (*PROMPTS[1], 20), (*PROMPTS[1], 20, 21))):
+        torch.testing.assert_close(drafted.logits[row], target.score([begin(context)], [Proposal()]).logits[0])
+
+
+def test_a_sequence_that_the_target_has_not_kept_up_with_is_refused(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    sequence = begin(PROMPTS[2])
+    target.score([sequence], [Proposal((20,))])
+    sequence.tokens.append(20)  # without a commit
+    with pytest.raises((AssertionError, RuntimeError)):
+        target.score([sequence], [Proposal()])
