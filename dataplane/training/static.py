@@ -21,6 +21,7 @@ from dataplane.models.llama import LlamaModel
 from dataplane.models.precision import fast_dtype
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.drafters.checkpoint import (
+    EagleCheckpoint,
     EagleConfig,
     load_checkpoint,
     save_checkpoint,
@@ -87,7 +88,7 @@ def train(options: argparse.Namespace) -> None:
     chosen = options.run / "hot.json"
     if start is not None and start.config.shapes() != config.shapes():
         raise SystemExit(f"{options.start} has another shape than a drafter of {options.target}")
-    if start is not None and not chosen.exists():
+    if start is not None and options.keep_vocabulary and not chosen.exists():
         hot = start.hot_tokens
         coverage = vocabulary_coverage(options.data, [hot])[0]
         chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
@@ -100,10 +101,20 @@ def train(options: argparse.Namespace) -> None:
     fit_options = FitOptions(options.seconds, options.steps, options.rate, seed=options.seed, heldout=HELDOUT_SHARDS)
     initial = initial_parameters(config, target, hot, options.seed)
     if start is not None:
-        initial = {name: start.tensors[name].float() for name in initial}
+        initial = continued(initial, start, hot)
     state = new_state(initial, fit_options, options.run / "state.pt")
     fit(state, config, target, hot, options.data, options.run, fit_options)
     plot_curve(state.curve, options.run / "curve.png")
+
+
+def continued(initial: dict[str, torch.Tensor], start: EagleCheckpoint, hot: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The weights of `start` for the vocabulary `hot`; the head's rows of tokens that are new in it stay `initial`."""
+    weights = {name: start.tensors[name].float() for name in initial if name != "lm_head.weight"}
+    head = initial["lm_head.weight"].clone()
+    places = {token: place for place, token in enumerate(start.hot_tokens.tolist())}
+    known = [(row, places[token]) for row, token in enumerate(hot.tolist()) if token in places]
+    head[[row for row, _ in known]] = start.tensors["lm_head.weight"][[place for _, place in known]].float()
+    return {**weights, "lm_head.weight": head}
 
 
 def generate(options: argparse.Namespace) -> None:
@@ -266,7 +277,8 @@ def main(arguments: list[str]) -> None:
     named["train"].add_argument("--steps", type=int, default=3, help="draft steps that are unrolled")
     named["train"].add_argument("--rate", type=float, default=1.5e-3)
     named["train"].add_argument("--vocabulary", type=int, default=8192)
-    named["train"].add_argument("--start", type=Path, help="checkpoint to go on from, with its vocabulary")
+    named["train"].add_argument("--start", type=Path, help="checkpoint to go on from")
+    named["train"].add_argument("--keep-vocabulary", action="store_true", help="that of --start, instead of a new one")
     named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
     named["evaluate"].add_argument("--delta", type=Path)
     named["evaluate"].add_argument("--per-category", type=int, default=EVALUATED_PROMPTS)

@@ -6,12 +6,27 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from dataplane.speculation.drafters.checkpoint import load_checkpoint
 from dataplane.training.corpus import GENERATED, GIVEN, shard_counts, shard_paths
 from dataplane.training.replay_set import read_replay_set
-from dataplane.training.static import main
+from dataplane.training.static import continued, main
+from tests.dataplane.speculation.eagle_worlds import CONFIG, VOCABULARY, tiny_checkpoint
 from tests.dataplane.training.tiny_target import WORDS, write_tiny_target
+
+
+def test_training_goes_on_with_another_vocabulary() -> None:
+    start = tiny_checkpoint()
+    hot = start.hot_tokens.clone()
+    new = min(set(range(VOCABULARY)) - set(hot.tolist()))
+    hot[3] = new
+    initial = {name: torch.zeros(shape) for name, shape in CONFIG.shapes().items() if name not in ("d2t", "t2d")}
+    weights = continued(initial, start, hot)
+    kept = [row for row in range(len(hot)) if row != 3]
+    assert torch.equal(weights["lm_head.weight"][kept], start.tensors["lm_head.weight"].float()[kept])
+    assert not weights["lm_head.weight"][3].any()
+    assert torch.equal(weights["fc.weight"], start.tensors["fc.weight"].float())
 
 
 def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +78,7 @@ def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: p
     assert 0 <= report["calibration_error"] <= 1
 
     later = tmp_path / "later"
-    start = ["--start", str(out), "--seconds", "1"]
+    start = ["--start", str(out), "--keep-vocabulary", "--seconds", "1"]
     main(["train", *common, "--data", str(data), "--run", str(later), *start])
     assert json.loads((later / "hot.json").read_text())["hot"] == checkpoint.hot_tokens.tolist()
 
