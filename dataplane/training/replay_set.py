@@ -30,8 +30,11 @@ def write_replay_set(folder: Path, examples: Sequence[Example]) -> None:
     )
 
 
-def read_replay_set(folder: Path) -> list[tuple[list[int], int]]:
-    """(token ids, prompt length) of every sequence; empty if the checkpoint ships none. Raises ArtifactError."""
+def read_replay_set(folder: Path, *, longest: int | None = None) -> list[tuple[list[int], int]]:
+    """(token ids, prompt length) of every sequence; empty if the checkpoint ships none. Raises ArtifactError.
+
+    Sequences of more than `longest` tokens are cut at their ends; those whose prompt alone is as long are left out.
+    """
     if not (folder / REPLAY_FILE).exists():
         return []
     with open_artifact(folder / REPLAY_FILE) as file:
@@ -41,6 +44,7 @@ def read_replay_set(folder: Path) -> list[tuple[list[int], int]]:
         raise ArtifactError(f"{REPLAY_FILE}: lengths don't match the tokens")
     sequences, start = [], 0
     for length, prompt in zip(lengths, prompts, strict=True):
-        sequences.append((tokens[start : start + length], prompt))
+        if longest is None or prompt < longest:
+            sequences.append((tokens[start : start + length][:longest], prompt))
         start += length
     return sequences

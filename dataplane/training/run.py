@@ -13,7 +13,15 @@ from dataplane.models.precision import fast_dtype
 from dataplane.speculation.drafters.checkpoint import file_sha256, load_checkpoint
 from dataplane.speculation.drafters.delta import load_delta, newest_sequences, save_delta
 from dataplane.traffic.redaction import unmasked_outputs
-from dataplane.training.data import Records, Scorer, cut, read_records, score_records, split_heldout
+from dataplane.training.data import (
+    MAX_SEQUENCE_TOKENS,
+    Records,
+    Scorer,
+    cut,
+    read_records,
+    score_records,
+    split_heldout,
+)
 from dataplane.training.evaluate import MAX_REPLAY_TOKENS, Request, replay
 from dataplane.training.fit import calibrated_temperature
 from dataplane.training.progress import Progress
@@ -146,7 +154,7 @@ def _scores(
     judged = dict(score_records(scorer, heldout))
     generic = [
         scorer.score(tokens[:prompt], tokens[prompt:])
-        for tokens, prompt in read_replay_set(Path(spec.static_path))[:REPLAY_SEQUENCES]
+        for tokens, prompt in read_replay_set(Path(spec.static_path), longest=MAX_SEQUENCE_TOKENS)[:REPLAY_SEQUENCES]
     ]
     examples: dict[int, Example] = {}
     for index, example in score_records(scorer, train):

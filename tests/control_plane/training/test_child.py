@@ -88,7 +88,10 @@ def test_a_hostile_child_sees_no_other_process_and_no_environment_of_the_worker(
     )
     marked = subprocess.Popen(["sleep", "60"], env={"SECRET": "hunter2"})  # as a worker: the same user's process
     try:
-        assert "hunter2" in Path(f"/proc/{marked.pid}/environ").read_text()
+        environment = Path(f"/proc/{marked.pid}/environ")
+        while not environment.read_text():  # it is empty while the process becomes another program
+            time.sleep(0.01)
+        assert "hunter2" in environment.read_text()
         seen = says(tmp_path, code)
         assert seen.split()[0] in ("2", "3") and "hunter2" not in seen and "PYTEST" not in seen
         killing = f"import os, signal; os.kill({marked.pid}, signal.SIGKILL)"

@@ -30,6 +30,13 @@ def test_it_has_the_form_that_sglang_loads_and_fits_into_the_repository() -> Non
     assert len(read_replay_set(FOLDER)) == 42
 
 
+def test_its_replay_set_is_cut_to_what_training_scores() -> None:
+    whole, fitting = read_replay_set(FOLDER), read_replay_set(FOLDER, longest=512)
+    assert max(len(tokens) for tokens, _ in whole) > 1024 > max(len(tokens) for tokens, _ in fitting) == 512
+    assert fitting == [(tokens[:512], prompt) for tokens, prompt in whole if prompt < 512]
+    assert 0 < len(fitting) < len(whole)
+
+
 @pytest.mark.real_model
 def test_the_target_accepts_its_drafts(real_model: Path) -> None:
     model, tokenizer = LlamaModel.load(real_model), Tokenizer.load(real_model)
