@@ -51,6 +51,22 @@ def signed_in(tenant: Tenant) -> Client:
     return client
 
 
+def just_signed_in(tenant: Tenant) -> Client:
+    """Through the form: the session has proved who it is."""
+    tenant.user.set_password(PASSWORD)
+    tenant.user.save()
+    client = Client()
+    assert client.post("/sign-in", {"login": tenant.user.email, "password": PASSWORD}).status_code == 302
+    return client
+
+
+def let_sudo_run_out(client: Client) -> None:
+    session = client.session
+    for record in session["account_authentication_methods"]:
+        record["at"] -= 3600
+    session.save()
+
+
 def test_every_path_of_the_dashboard_has_a_case_here() -> None:
     names = {pattern.name for pattern in urls.urlpatterns if isinstance(pattern, URLPattern)}
     assert names == PAGES.keys() | ACTIONS.keys() | WITHOUT_A_TENANT
@@ -137,7 +153,7 @@ def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
 
 
 def test_what_is_done_with_content_is_chosen_on_the_page_and_deleted_for_one_person_only_by_name(alice: Tenant) -> None:
-    client = signed_in(alice)
+    client = just_signed_in(alice)
     page = reverse("web:data-policy", args=[alice.project.id])
     chosen = {"redaction": "mask", "memory_scope": "end_user", "stream_coalescing": "interval"}
     numbers = {"sample_rate": "1", "retention_days": "7", "coalesce_tokens": "8", "coalesce_milliseconds": "50"}
@@ -158,6 +174,47 @@ def test_what_is_done_with_content_is_chosen_on_the_page_and_deleted_for_one_per
     receipt = alice.project.erasure_receipts.get()
     assert receipt.end_user_id.startswith("eu_") and receipt.end_user_id in client.get(page).content.decode()
     assert "jane@example.com" not in client.get(page).content.decode()
+
+
+@pytest.mark.parametrize("form", [{"action": "delete"}, {"action": "delete-end-user", "end_user": "jane"}])
+def test_traffic_is_deleted_after_the_password_only(alice: Tenant, form: dict[str, str]) -> None:
+    client = just_signed_in(alice)
+    let_sudo_run_out(client)
+    page = reverse("web:data-policy", args=[alice.project.id])
+    asked = client.post(page, form)
+    assert (asked.status_code, asked.headers["Location"].split("?")[0]) == (302, "/account/confirm")
+    assert not alice.project.erasure_receipts.exists()
+    # The form that was interrupted is sent again by itself.
+    assert client.post(asked.headers["Location"], {"password": "wrong"}).status_code == 200
+    assert not alice.project.erasure_receipts.exists()
+    client.post(asked.headers["Location"], {"password": PASSWORD}, follow=True)
+    assert alice.project.erasure_receipts.exists()
+
+
+def test_an_endpoint_is_deleted_after_the_password_and_brought_back(alice: Tenant) -> None:
+    client = just_signed_in(alice)
+    let_sudo_run_out(client)
+    action = reverse("web:endpoint-action", args=[alice.project.id, alice.endpoint.id])
+    index = reverse("web:endpoints", args=[alice.project.id])
+    asked = client.post(action, {"desired_state": "deleted"})
+    alice.endpoint.refresh_from_db()
+    assert asked.headers["Location"].startswith("/account/confirm") and alice.endpoint.desired_state == "running"
+    client.post(asked.headers["Location"], {"password": PASSWORD}, follow=True)
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "deleted"
+    assert f"Bring back<span class=\"hidden-label\"> {alice.endpoint.name}" in client.get(index).content.decode()
+    client.post(index, {"undelete": alice.endpoint.id})
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "running"
+    assert "Bring back" not in client.get(index).content.decode()
+
+
+def test_a_deleted_endpoint_of_another_project_is_not_brought_back_here(alice: Tenant, bob: Tenant) -> None:
+    endpoints.set_desired_state(alice.endpoint, "deleted", actor=alice.user.id)
+    index = reverse("web:endpoints", args=[bob.project.id])
+    assert signed_in(bob).post(index, {"undelete": alice.endpoint.id}).status_code == 404
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "deleted"
 
 
 def test_a_stale_form_does_not_overwrite_a_newer_change(alice: Tenant) -> None:
