@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -137,9 +139,58 @@ def test_nodes_are_for_operators_only(alice: Tenant) -> None:
 def test_a_key_is_shown_once(alice: Tenant) -> None:
     client = signed_in(alice)
     page = reverse("web:keys", args=[alice.project.id])
-    first = client.post(page, {"action": "create", "name": "laptop"})
+    first = client.post(page, {"action": "create", "name": "laptop", "scopes": ["inference:write"]})
     assert b"sls_live_" in first.content and b"only time" in first.content
     assert b"only time" not in client.get(page).content
+
+
+def test_a_key_is_made_for_what_the_form_says_and_the_list_shows_it(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:keys", args=[alice.project.id])
+    form = {
+        "action": "create",
+        "name": "build server",
+        "scopes": ["inference:write"],
+        "endpoints": [alice.endpoint.name],
+        "allowed_ips": "192.0.2.7, 2001:db8::/32",
+        "expires_at": "2099-12-31T10:30",
+    }
+    assert client.post(page, form).status_code == 200
+    key = ApiKey.objects.get(project=alice.project, name="build server")
+    assert (key.scopes, key.endpoints) == (["inference:write"], [alice.endpoint.name])
+    assert key.allowed_ips == ["192.0.2.7/32", "2001:db8::/32"]
+    assert key.expires_at == datetime(2099, 12, 31, 10, 30, tzinfo=UTC)
+    shown = client.get(page).content.decode()
+    assert all(f">{network}<" in shown for network in key.allowed_ips) and "2099-12-31 10:30:00 UTC" in shown
+    assert "everywhere" in shown and "never" in shown  # the key before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", "  ", "blank"),
+        ("name", "n" * 121, "120 characters"),
+        ("scopes", [], "Choose one at least."),
+        ("scopes", ["inference:write", "root"], "root: "),
+        ("endpoints", ["e" * 64], "63 characters"),
+        ("allowed_ips", "192.0.2.0/24, office", "office: This must be an IP address"),
+        ("allowed_ips", "192.0.2.1/24", "192.0.2.1/24: "),
+        ("expires_at", "tomorrow", "wrong format"),
+        ("expires_at", "2020-01-01T00:00", "in the past"),
+    ],
+)
+def test_a_bad_field_of_a_key_is_said_at_the_field_and_the_rest_stays(
+    alice: Tenant, field: str, value: str | list[str], said: str
+) -> None:
+    page = reverse("web:keys", args=[alice.project.id])
+    good = {"name": "laptop", "scopes": ["inference:read"], "allowed_ips": "203.0.113.9"}
+    answer = signed_in(alice).post(page, {"action": "create", **good, field: value})
+    shown = answer.content.decode()
+    assert answer.status_code == 400
+    assert re.findall(r'class="error" id="(\w+)-error"', shown) == [field]
+    assert said in re.search(rf'id="{field}-error">([^<]*)<', shown)[1].replace("&quot;", '"')  # type: ignore[index]
+    assert field == "allowed_ips" or 'value="203.0.113.9"' in shown
+    assert not ApiKey.objects.filter(project=alice.project, name="laptop").exists()
 
 
 def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
