@@ -360,6 +360,8 @@ class NodeStatus:
     windows: tuple[SpeculationWindow, ...] = ()
     running_requests: int = 0
     waiting_requests: int = 0
+    slots: int = 0  # requests that run at once; 0: it doesn't say
+    in_flight: dict[str, int] = field(default_factory=dict)  # project id -> its requests here, running or waiting
     usage_spooled: int = 0
     traffic_dropped: int = 0
     admits: bool = True  # whether a request that comes now is taken
