@@ -470,7 +470,7 @@ def from_dict(cls: type[T], data: Any, path: str = "") -> T:
     """Read `data` as a `cls`. Raises ContractError, which names the field."""
     if not isinstance(data, dict):
         raise ContractError(path, f"expected an object, got {type(data).__name__}")
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
         where = f"{path}.{item.name}" if path else item.name

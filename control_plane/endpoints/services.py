@@ -114,9 +114,7 @@ def set_desired_state(
     if desired == "deleted":
         locked.deleted_at, locked.desired_before = timezone.now(), before
     locked.desired_replicas, locked.quiet_since = locked.min_replicas, None  # no load yet, or no more
-    locked.save(
-        update_fields=["desired_state", "deleted_at", "desired_before", "desired_replicas", "quiet_since"]
-    )
+    locked.save(update_fields=["desired_state", "deleted_at", "desired_before", "desired_replicas", "quiet_since"])
     announce(locked)
     audited(locked, "endpoint.desired_state", {"desired_state": [before, desired]}, actor, request_id)
     return locked

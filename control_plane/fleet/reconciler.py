@@ -96,9 +96,9 @@ def serving_of(held: Iterable[tuple[Node, int]], needed: int = 1) -> Serving:
 def reconcile(node_id: str | None = None) -> int:
     """Move every endpoint (of the projects on one node) as far as it goes now. Returns the number of moves.
 
-    1. In a whole sweep, find silent nodes and mark them lost, see how many replicas the load asks for, and place projects
-    on nodes. (A heartbeat, which holds its own node's row, doesn't: two of them would wait for each other.) 2. Sum up
-    the nodes that hold each project.
+    1. In a whole sweep, find silent nodes and mark them lost, see how many replicas the load asks for, and place
+    projects on nodes. (A heartbeat, which holds its own node's row, doesn't: two of them would wait for each other.)
+    2. Sum up the nodes that hold each project.
     3. Take each endpoint's steps.
     """
     if node_id is None:

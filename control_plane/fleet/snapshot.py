@@ -21,7 +21,6 @@ from control_plane.speculators.selectors import (
 from control_plane.tenants.models import ApiKey, NodeSnapshot, Placement, Project
 from dataplane import contracts
 
-
 # A node holds hundreds of projects: only what a snapshot says is read of them.
 _OF_PROJECT = (
     "organization_id",

@@ -88,7 +88,6 @@ class Principal:
         if not self.is_operator:
             raise Forbidden("Only operators of the service may do this.")
 
-
     def will_need(self, permission: str, organization_id: str) -> None:
         """Who reads this answer again must have the permission by then: for answers that give the first role."""
         self.needs.append(("permission", permission, organization_id))

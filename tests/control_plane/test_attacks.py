@@ -14,7 +14,7 @@ from control_plane.webhooks.models import Webhook, WebhookDelivery
 from control_plane.webhooks.services import create_webhook, send_test
 from tests.control_plane.openapi import document, route_of
 from tests.control_plane.tenancy import footprint
-from tests.control_plane.tenant import Tenant, api_with_role
+from tests.control_plane.tenant import Tenant
 from tests.control_plane.test_isolation import ROUTES, ListRoute, ObjectRoute, _path
 
 pytestmark = pytest.mark.django_db

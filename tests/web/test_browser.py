@@ -123,7 +123,9 @@ def test_a_key_is_narrowed_and_each_mistake_is_said_at_its_field(page: Page, ten
     page.get_by_label("Expires").fill("2020-01-01T00:00")
     page.get_by_role("button", name="Create key").click()
     networks = page.get_by_label("Networks")
-    expect(networks).to_have_accessible_description("office: This must be an IP address or a network such as 192.0.2.0/24.")
+    expect(networks).to_have_accessible_description(
+        "office: This must be an IP address or a network such as 192.0.2.0/24."
+    )
     expect(networks).to_have_value("192.0.2.0/24 office")
     expect(page.get_by_label("List the endpoints")).not_to_be_checked()
     expect(page.get_by_label(tenant.endpoint.name)).to_be_checked()

@@ -253,7 +253,7 @@ def test_an_endpoint_is_deleted_after_the_password_and_brought_back(alice: Tenan
     client.post(asked.headers["Location"], {"password": PASSWORD}, follow=True)
     alice.endpoint.refresh_from_db()
     assert alice.endpoint.desired_state == "deleted"
-    assert f"Bring back<span class=\"hidden-label\"> {alice.endpoint.name}" in client.get(index).content.decode()
+    assert f'Bring back<span class="hidden-label"> {alice.endpoint.name}' in client.get(index).content.decode()
     client.post(index, {"undelete": alice.endpoint.id})
     alice.endpoint.refresh_from_db()
     assert alice.endpoint.desired_state == "running"

@@ -138,9 +138,7 @@ def _shown(endpoint: dict[str, Any]) -> tuple[int, int]:
 
 
 @pytest.mark.django_db
-def test_what_another_project_has_in_flight_changes_nothing(
-    alice: Tenant, bob: Tenant, nodes: list[FakeNode]
-) -> None:
+def test_what_another_project_has_in_flight_changes_nothing(alice: Tenant, bob: Tenant, nodes: list[FakeNode]) -> None:
     for node in nodes:
         node.heartbeat(slots=4, in_flight={bob.project.id: 100, "prj_unknown": 7})
     reconcile()
