@@ -17,8 +17,8 @@ Endpoints, speculators, training runs, keys, webhooks, usage and money of a Slip
 * **Dangerous acts** of a person's session need an authentication within 15 minutes, else they are a 403
   `reauthentication_required`: changing members, invitations, service accounts and their keys, or whether a second
   factor is required; exporting or deleting traffic; deleting an endpoint; draining a node, taking its credential or
-  making a token for a new one. Repeat them after `POST /_allauth/app/v1/auth/reauthenticate`. Keys have no second way to prove
-  themselves and are not asked.
+  making a token for a new one. Repeat them after `POST /_allauth/app/v1/auth/reauthenticate`. Keys have no second way
+  to prove themselves and are not asked.
 * **Bodies** are JSON (`application/json`, at most 1 MiB, 64 levels deep). An unknown field or parameter is a 400; every
   error is an RFC 9457 problem whose `errors` point at the field.
 * **Lists** are newest first: `?limit=` (1 to 100, by default 20) and `?after=` (`next_cursor` of the page before).
