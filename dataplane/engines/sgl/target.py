@@ -9,7 +9,7 @@ fill their places with their root, and nobody looks at these rows:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from sglang.kernels.ops.speculative.cache_locs import assign_extend_cache_locs_f
 from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode, ForwardMode
 from sglang.srt.speculative.ngram_info import NgramVerifyInput
 
-from dataplane.speculation.types import Proposal, Scores, SequenceView
+from dataplane.speculation.types import NOTHING_CHOSEN, Proposal, Scores, SequenceView
 
 
 class FeaturePool:
@@ -39,6 +39,8 @@ class FeaturePool:
 
 class SglTarget:
     """Implements `speculation.types.TargetModel` for the batch that `begin` names."""
+
+    max_alternatives = 0  # SGLang's verification could hold them as a tree; chains only so far
 
     def __init__(self, worker: Any, *, width: int, fixed: bool, pool: FeaturePool | None) -> None:
         """`worker`: SGLang's worker of the target. `fixed`: always `width` rows, as captured graphs demand."""
@@ -84,7 +86,9 @@ class SglTarget:
         self._scores = Scores(scored, features, tuple(offsets))
         return self._scores
 
-    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
+    def commit(
+        self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
+    ) -> None:
         """Accepted rows stay where they are, features too; the scheduler's lengths tell which ones count."""
         if self.pool is None:
             return
