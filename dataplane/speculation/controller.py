@@ -46,7 +46,7 @@ class Slot(NamedTuple):
     """A row that may be scored."""
 
     survival: float  # the probability that its token is accepted
-    index: int  # of its sequence
+    place: int  # of its sequence in the batch
     is_alternative: bool = False
 
 
@@ -241,9 +241,9 @@ class Controller:
                 best, best_value = count, surplus
         tokens = float(batch + sum(whole))
         self._expected = [1.0 + length for length in whole]
-        for survival, index, is_alternative in slots[:best]:
-            (beside if is_alternative else lengths)[index] += 1
-            self._expected[index] += survival
+        for survival, place, is_alternative in slots[:best]:
+            (beside if is_alternative else lengths)[place] += 1
+            self._expected[place] += survival
             tokens += survival
         self._expected_seconds = fixed + curve[best]
         self._tokens[batch] += _PRICE_RATE * (tokens - self._tokens[batch])

@@ -41,7 +41,12 @@ class NeuralDrafter(Protocol):
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None: ...
     def propose(
-        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Any]
+        self,
+        sequences: Sequence[SequenceView],
+        lookaheads: Sequence[int],
+        deltas: Sequence[Any],
+        *,
+        num_alternatives: int,
     ) -> list[Proposal]: ...
     def release(self, sequence: SequenceView) -> None: ...
     def load_delta(self, path: Path) -> Delta: ...

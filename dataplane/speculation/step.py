@@ -91,15 +91,15 @@ def verify(
     drafts = [token for proposal in proposals for token in proposal.tokens]
     outputs = prompts = None
     if any(has_penalty(one.sampling) for one in sequences):
-        outputs = [_output(sequences[chain.index], proposals[chain.index], chain.alternative) for chain in chains]
-        prompts = [sequences[chain.index].tokens[: sequences[chain.index].num_prompt_tokens] for chain in chains]
-    probs = [proposals[chain.index].draft_probs if chain.alternative is None else None for chain in chains]
+        outputs = [_output(sequences[chain.place], proposals[chain.place], chain.alternative) for chain in chains]
+        prompts = [sequences[chain.place].tokens[: sequences[chain.place].num_prompt_tokens] for chain in chains]
+    probs = [proposals[chain.place].draft_probs if chain.alternative is None else None for chain in chains]
     verification = verify_chains(
         scores.logits,
         drafts,
         offsets,
         [chain.start for chain in chains],
-        SamplingBatch.of([sequences[chain.index].sampling for chain in chains], outputs, prompts),
+        SamplingBatch.of([sequences[chain.place].sampling for chain in chains], outputs, prompts),
         None if all(one is None for one in probs) else probs,
     )
     emitted: list[list[int]] = []
@@ -107,14 +107,14 @@ def verify(
     for chain, tokens in zip(chains, verification.emitted(), strict=True):
         if chain.alternative is None:
             emitted.append(tokens)
-        elif len(emitted[-1]) == 1 and emitted[-1][0] == proposals[chain.index].alternatives[chain.alternative]:
+        elif len(emitted[-1]) == 1 and emitted[-1][0] == proposals[chain.place].alternatives[chain.alternative]:
             emitted[-1] = emitted[-1] + tokens
-            chosen[chain.index] = chain.alternative
+            chosen[chain.place] = chain.alternative
     return emitted, chosen
 
 
 class _Chain(NamedTuple):
-    index: int  # of its sequence
+    place: int  # of its sequence in the batch
     alternative: int | None  # which alternative it follows; None: the proposal's own chain
     start: int  # position of the first token under test
 

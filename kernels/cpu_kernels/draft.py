@@ -218,7 +218,7 @@ class DraftKernels:
         self._library.draft(self._model, rows)
         drafted = []
         for index, row in enumerate(rows):
-            chain = slice(index * most, index * most + row.count)
+            along = slice(index * most, index * most + row.count)
             beside = slice(index * num_others, (index + 1) * num_others if row.count else index * num_others)
-            drafted.append(Drafted(tokens[chain], confidences[chain], others[beside], other_confidences[beside]))
+            drafted.append(Drafted(tokens[along], confidences[along], others[beside], other_confidences[beside]))
         return drafted

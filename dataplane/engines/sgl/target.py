@@ -96,8 +96,8 @@ class SglTarget:
         offsets = self._scores.offsets
         rows = [row for start, accepted in zip(offsets, num_accepted, strict=False)
                 for row in range(start, start + accepted + 1)]  # fmt: skip
-        chosen = torch.tensor(rows, device=self._kept.device)
-        self.pool.write(self._batch.out_cache_loc[self._kept[chosen]], self._scores.features[chosen])
+        kept = torch.tensor(rows, device=self._kept.device)
+        self.pool.write(self._batch.out_cache_loc[self._kept[kept]], self._scores.features[kept])
 
     def _prepare(self, batch: Any, tokens: torch.Tensor, width: int) -> None:  # tokens [B, w]
         count, device = len(tokens), batch.device

@@ -211,25 +211,27 @@ def test_the_cut_buys_the_best_prefixes_of_the_whole_batch(score: Callable[[int,
 
 
 def test_alternatives_are_scored_while_the_target_prefers_them_often_enough() -> None:
-    controller = Controller(swept(World(skills={}, score=lambda batch, rows: 0.02 + 0.005 * rows)))
+    def dear_rows(batch: int, rows: int) -> float:
+        return 0.02 + 0.005 * rows
+
+    controller = Controller(swept(World(skills={}, score=dear_rows)))
     proposal = Proposal(
         (1, 1), (0.5, 0.4), ("static",) * 2, alternatives=(2, 3, 4), alternative_confidences=(0.3, 0.1, 0.0005)
     )
     sequences, candidates = [FakeSequence([1])], [Candidates(neural=("static",))]
 
-    def step(emitted: int) -> int:
-        plans = controller.plan(sequences, candidates)
-        (kept,) = controller.cut(sequences, [Plan("static", 2)], [proposal])
-        outcome = StepOutcome(kept, 0, (emitted, 1), plan=plans[0])
-        controller.observe(sequences, candidates, [outcome], StepTiming(score=0.02))
-        return len(kept.alternatives)
+    def after(steps: int, other: int) -> int:
+        """The alternatives that are scored once the target has emitted the first draft token and `other` by turns."""
+        num_scored = 0
+        for step in range(steps):
+            (plan,) = controller.plan(sequences, candidates)
+            (kept,) = controller.cut(sequences, [Plan("static", 2)], [proposal])
+            emitted, accepted = (1, min(1, len(kept))) if step % 2 else (other, 0)
+            outcome = StepOutcome(kept, accepted, (emitted, 7), plan=plan)
+            controller.observe(sequences, candidates, [outcome], StepTiming(score=dear_rows(1, kept.num_rows)))
+            num_scored = len(kept.alternatives)
+        return num_scored
 
-    for _ in range(150):
-        step(2)
-    assert 1 <= step(2) <= 2  # the one that always comes; the last one never is worth a row
-    for _ in range(300):
-        step(9)
-    assert step(9) == 0
-    for _ in range(150):  # it is not scored, yet what the target says tells that it should be
-        step(3)
-    assert step(3) >= 1
+    assert after(150, other=2) == 1  # the one that comes half of the time; the others are not worth a row
+    assert after(400, other=9) == 0
+    assert after(400, other=3) >= 1  # nobody scored it: what the target says is enough to tell
