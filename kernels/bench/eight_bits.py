@@ -1,14 +1,14 @@
 """What weights of 8 bits cost in quality and bring in speed, beside bf16: kernels/bench/eight_bits.py --prompts FILE…
 
-Prompts are answered greedily by both targets, plain and with the static drafter, in turns on one thread pool. Prints one
-JSON object and, with `--out FOLDER`, writes it there under the date:
+Prompts are answered greedily by both targets, plain and with the static drafter, in turns. Prints one JSON object and,
+with `--out FOLDER`, writes it there under the date:
 
     perplexity                   of each target on the prompts' text
-    same_greedy_token            share of positions of that text where both find the same token likeliest; and, to compare
-                                 with, where two ways to compute in bf16 do: our kernels and PyTorch
+    same_greedy_token            share of positions of that text whose likeliest token is that of bf16; beside 8 bits,
+                                 of bf16 computed by PyTorch: what two ways of rounding make
     same_answer, common_share    share of answers that are equal; mean share of an answer before the first difference
     tokens_per_second            medians of the answers' decoding
-    ratios                       medians over the prompts of paired ratios; `a_over_b`
+    ratios                       medians over the prompts of paired ratios: `a_over_b`
 """
 
 from __future__ import annotations

@@ -173,6 +173,7 @@ def test_the_drafter_takes_the_kernels_where_they_fit_and_pytorch_elsewhere(tmp_
     assert unsupported(WIDE, EMBEDDINGS) is None
     assert "head size" in str(unsupported(replace(WIDE, head_dim=8), EMBEDDINGS))
     assert "float64" in str(unsupported(WIDE, EMBEDDINGS.double()))
+    assert "recurrent" in str(unsupported(replace(WIDE, design="recurrent"), EMBEDDINGS))
     sequence = FakeSequence(tokens_of(31, 3), slot=0)
     proposals = []
     for native in (True, False):
