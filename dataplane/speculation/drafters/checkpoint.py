@@ -9,8 +9,8 @@ Tensors of `model.safetensors` (H hidden, I intermediate, Vd hot vocabulary, V t
     midlayer.mlp.{gate,up}_proj.weight [I, H]   midlayer.mlp.down_proj.weight [H, I]
     norm.weight [H]   lm_head.weight [Vd, H]   d2t int64 [Vd] = target id - draft id   t2d bool [V]
 
-A recurrent drafter (`design`), which we alone read, has `midlayer.mix.weight` [H, 2H] in place of the attention: a draft
-depends on the one before and on the features of one position.
+A recurrent drafter (`design`), which we alone read, has `midlayer.mix.weight` [H, 2H] in place of the attention: a
+draft depends on the one before and on the features of one position.
 
 The embedding table is the target's and isn't stored. Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840), section 3.
 """
