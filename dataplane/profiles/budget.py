@@ -76,4 +76,3 @@ def draft_parameters(draft: Draft) -> int:
     attention = 2 * hidden * (query + 2 * keys) + query * hidden
     mlp = 3 * hidden * draft.intermediate_size
     return _FEATURES * hidden * hidden + attention + mlp + hidden * draft.draft_vocab_size + 4 * hidden
-

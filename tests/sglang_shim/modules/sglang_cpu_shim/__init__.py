@@ -17,6 +17,15 @@ def register() -> None:
     HookRegistry.register(f"{factory}.create_draft_extend_backend", extend_drafts, HookType.AROUND)
 
 
+def register_large_target() -> None:
+    """A second one: a draft costs more than a forward of a tiny target, and this keeps the controller's first table."""
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    HookRegistry.register(
+        "dataplane.speculation.latency.LatencyTable.observe", lambda table, **measured: None, HookType.REPLACE
+    )
+
+
 class _View:
     """A batch of SGLang's, some of whose attributes are others."""
 
@@ -56,9 +65,7 @@ class ChainDrafts:
                 super().__init__(runner)
                 self._num_drafted = step + 1
 
-            def forward_decode(
-                self, q: Any, k: Any, v: Any, layer: Any, batch: Any, *args: Any, **options: Any
-            ) -> Any:
+            def forward_decode(self, q: Any, k: Any, v: Any, layer: Any, batch: Any, *args: Any, **options: Any) -> Any:
                 batch = _View(batch, seq_lens=batch.seq_lens + self._num_drafted)
                 return super().forward_decode(q, k, v, layer, batch, *args, **options)
 
