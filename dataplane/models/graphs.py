@@ -25,7 +25,7 @@ Capture = Callable[[Callable[[], Outputs]], tuple[Outputs, Callable[[], None]]]
 
 def cuda_graph(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
     """Capture `run`: where its results lie, and what computes them again. It warms up first, on a stream of its own."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run()

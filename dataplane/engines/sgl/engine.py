@@ -189,7 +189,7 @@ class SGLangEngine:
         return self._thread.is_alive() and not self._dead.is_set()
 
     def stop(self) -> None:
-        """End SGLang and its processes."""
+        """End SGLang and its processes: all children of this process, as SGLang's own shutdown has it."""
         self._dead.set()
         if self._thread.is_alive() and self._engine is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -214,6 +214,10 @@ class SGLangEngine:
             return
         ready.set()
         self._loop.run_forever()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._engine.shutdown()
 
     async def _generate(self, request: GenerationRequest, deliver: Any) -> None:

@@ -162,6 +162,8 @@ def test_clients_hear_of_a_scheduler_that_dies_and_a_restarted_node_serves_on(
         rest = list(lines)
     assert any('"engine_error"' in line for line in rest), rest
     assert node.process.wait(60) == 1  # its supervisor starts another one
+    assert node.process.stdout is not None
+    assert [line.split("node: ")[1].strip() for line in node.process.stdout] == ["the engine has died", "stopped"]
     before = usage(node)
     assert [event.status for event in before].count("engine_error") == 1
 
