@@ -38,7 +38,7 @@ from dataplane.speculation.drafters.checkpoint import load_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.types import Mode, SpeculationPolicy
-from infra.bench.report import Machine
+from infra.bench.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 ARMS: dict[str, Mode] = {"plain": "off", "graphs": "off", "static": "static", "adapted": "adaptive"}
@@ -69,7 +69,7 @@ def new_engine(arm: str, model_folder: Path, static: Path, delta: Path | None, d
         model_folder, device, feature_layers=checkpoint.config.feature_layers, max_context=CONTEXT, native=False
     )
     if isinstance(model, GraphedLlama) and device == "cpu":
-        model.capture = rehearsal  # type: ignore[method-assign]
+        model.capture = rehearsal
     drafter = EagleDrafter(checkpoint, model.embedding, num_slots=SLOTS, max_context=CONTEXT)
     drafters = DrafterSet(drafter, vocab_size=model.config.vocab_size)
     if delta is not None:
