@@ -1,5 +1,6 @@
 # Everything a newcomer needs: `make run`. Every target prepares the environment that it needs by itself.
 PYTHON := .venv/bin/python
+SGLANG_PYTHON := .venv-sglang/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
@@ -20,9 +21,11 @@ bench: .venv/.dev  ## Every figure side by side, with peers: var/bench/report.md
 bench-api: .venv/.dev  ## The management API with 10,000 projects and a million usage events: var/bench/management.json.
 	@$(PYTHON) -m infra.bench.management $(ARGS)
 
-bench-kernels: .venv/.dev  ## The accept step and the embedded engine on a GPU, or what a CPU can check of them: kernels/bench/results.
+bench-kernels: .venv/.dev  ## The accept step, the embedded engine, SGLang on a GPU, or what a CPU can check: kernels/bench/results.
 	@$(PYTHON) kernels/bench/verification.py $(ARGS)
 	@$(PYTHON) kernels/bench/engine.py
+	@if [ -x $(SGLANG_PYTHON) ]; then PYTHONPATH=$(CURDIR):$(CURDIR)/kernels $(SGLANG_PYTHON) kernels/bench/sgl.py; \
+	else echo "kernels/bench/sgl.py was not run: there is no $(SGLANG_PYTHON) (make test-sglang makes .venv-sglang)"; fi
 
 lossless: .venv/.dev  ## Greedy output bit for bit, over all sources and companies: var/bench/lossless.json.
 	@$(PYTHON) -m infra.bench.lossless $(ARGS)
