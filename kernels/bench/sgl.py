@@ -14,7 +14,7 @@ tokens are nearly as likely, plain's own too.
 
 Without a GPU, or where the tests' shim stands for SGLang's compiled kernels, it runs a reduced form: a tiny random
 model on the CPU, a few tokens. That shows that the bench works and that texts are equal, says so in the file, and holds
-no figure of speed. Writes JSON under the date.
+no figure of speed; the drafter is random, so our controller all but gives it up. Writes JSON under the date.
 
 A GPU needs an environment with SGLang's own build, and our plugin in it (pip install -e infra/sglang):
 make bench-kernels SGLANG_PYTHON=…/bin/python
