@@ -36,6 +36,7 @@ class NodeConfig:
     static: Path | None = None  # folder of the static drafter's checkpoint; None serves without one
     model_name: str = ""  # catalogue id of the model; default: the folder's name
     engine: str = "embedded"
+    weights: str = "bf16"  # of the embedded engine's target: bf16, or int8 in the CPU kernels
     host: str = "127.0.0.1"
     port: int = 8100
     node_name: str = "node"
@@ -98,6 +99,7 @@ def _json_object(raw: str) -> dict[str, Any]:
 
 _FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("engine", str, "which engine serves: embedded, sglang"),
+    ("weights", str, "the embedded engine's target weights: bf16, or int8 (CPU kernels)"),
     ("engine_args", _json_object, "further arguments of SGLang, as a JSON object"),
     ("model", Path, "folder of the target model (Hugging Face layout)"),
     ("model_name", str, "catalogue id of the model; default: the folder's name"),
@@ -183,6 +185,10 @@ def read_config(argv: Sequence[str], env: Mapping[str, str]) -> NodeConfig:
     ):
         if getattr(config, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be positive")
+    if config.weights not in ("bf16", "int8"):
+        raise ConfigError(f"--weights {config.weights}: the embedded engine's target has weights of bf16 or int8")
+    if config.weights != "bf16" and config.engine != "embedded":
+        raise ConfigError(f"--weights {config.weights} is of the embedded engine; others have arguments of their own")
     if config.trusted_proxies < 0:
         raise ConfigError("--trusted-proxies can't be negative")
     return config

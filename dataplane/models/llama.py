@@ -105,8 +105,11 @@ class LlamaModel:
         feature_layers: tuple[int, ...] | None = None,
         max_context: int | None = None,
         native: bool = True,
+        in_bytes: bool = False,
     ) -> None:
         """`tensors` by their Hugging Face names, all of one dtype on one device. Not `native`: in PyTorch for certain.
+
+        `in_bytes`: matrices are rounded to 8 bits a weight, which the native kernels alone can do; else ModelError.
 
         `feature_layers`: whose outputs (0-based, after both residuals) `forward` returns beside the hidden state;
         the default is EAGLE-3's low, middle and high layer, as in SGLang: 2, L / 2, L - 3.
@@ -124,10 +127,12 @@ class LlamaModel:
         self.device = self.embedding.device
         self.max_context = min(max_context or config.max_context, config.max_context)
         self._cos, self._sin = _rope_tables(config, self.max_context, self.dtype, self.device)
-        self.native, reason = self._make_native(tensors) if native else (None, "not asked for")
+        self.native, reason = self._make_native(tensors, in_bytes) if native else (None, "not asked for")
         if self.native is not None:
-            self.kernels = f"native ({self.native.library.name})"
+            self.kernels = f"native ({self.native.library.name}{', weights of 8 bits' if in_bytes else ''})"
             return
+        if in_bytes:
+            raise ModelError(f"weights of 8 bits need the native kernels: {reason}")
         self.norm = tensors["model.norm.weight"]
         self.head = Linear(self.embedding if config.tied else tensors["lm_head.weight"])
         self.layers = [_layer(tensors, f"model.layers.{index}") for index in range(layers)]
@@ -143,8 +148,9 @@ class LlamaModel:
         feature_layers: tuple[int, ...] | None = None,
         max_context: int | None = None,
         native: bool = True,
+        in_bytes: bool = False,
     ) -> LlamaModel:
-        """Load a Hugging Face-layout folder. Raises ModelError."""
+        """Load a Hugging Face-layout folder; the options are the constructor's. Raises ModelError."""
         path = Path(path)
         try:
             config = LlamaConfig.from_dict(json.loads((path / "config.json").read_text()))
@@ -155,7 +161,9 @@ class LlamaModel:
                         tensors[name] = opened.get_tensor(name).to(dtype)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: {error}") from error
-        model = cls(config, tensors, feature_layers=feature_layers, max_context=max_context, native=native)
+        model = cls(
+            config, tensors, feature_layers=feature_layers, max_context=max_context, native=native, in_bytes=in_bytes
+        )
         if model.native is None and model.head.packed:
             del tensors  # the packed weights replaced them
             use_huge_pages()
@@ -224,14 +232,20 @@ class LlamaModel:
         """[R, H] of `forward` -> [R, V], float32 from the native kernels, else in the model's dtype."""
         return self.head(hidden) if self.native is None else self.native.logits(hidden)
 
-    def _make_native(self, tensors: Mapping[str, torch.Tensor]) -> tuple[NativeLlama | None, str]:
+    def _make_native(self, tensors: Mapping[str, torch.Tensor], in_bytes: bool) -> tuple[NativeLlama | None, str]:
         if (reason := unsupported(self.config, self.embedding)) is not None:
             return None, reason
         library, reason = available_library()
         if library is None:
             return None, reason
         native = NativeLlama(
-            library, self.config, tensors, feature_layers=self.feature_layers, cos=self._cos, sin=self._sin
+            library,
+            self.config,
+            tensors,
+            feature_layers=self.feature_layers,
+            cos=self._cos,
+            sin=self._sin,
+            in_bytes=in_bytes,
         )
         return native, ""
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cpu_kernels import BuildError, Library, PackedWeights, load_library
+from cpu_kernels import BuildError, Library, PackedLinear, PackedWeights, load_library
 from cpu_kernels.library import Batch, Layer, Model
-from cpu_kernels.packing import PANEL, padded_size
+from cpu_kernels.packing import PANEL, Matrix, padded_size
 from dataplane.models.attention import Span
 from dataplane.models.kv_cache import KvCache, KvCacheError
 
@@ -75,7 +75,9 @@ class NativeLlama:
         feature_layers: Sequence[int],
         cos: torch.Tensor,  # [positions, D], as in `llama.py`
         sin: torch.Tensor,  # [positions, D], the first half negative
+        in_bytes: bool = False,
     ) -> None:
+        """`in_bytes`: matrices are kept with 8 bits a weight and a scale per output."""
         self.library = library
         self._config = config
         self._features = sorted(set(feature_layers))  # the kernels write each once
@@ -85,7 +87,9 @@ class NativeLlama:
         hidden, inner = config.hidden_size, config.intermediate_size
         query, key_value = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         per_layer = hidden * (2 * query + 2 * key_value + 3 * inner)
-        self.weights = PackedWeights(config.num_layers * per_layer + padded_size(config.vocab_size, hidden))
+        num_weights = config.num_layers * per_layer + padded_size(config.vocab_size, hidden)
+        self.weights = PackedWeights(num_weights, in_bytes=in_bytes)
+        self._packed: list[PackedLinear] = []  # kept: pointed into
         half = config.head_dim // 2
         self._floats = [cos[:, half:].float().contiguous(), sin[:, half:].float().contiguous()]  # kept: pointed into
         layers = (Layer * config.num_layers)()
@@ -148,13 +152,17 @@ class NativeLlama:
         attention = (f"self_attn.{part}_proj" for part in "qkv")
         return Layer(
             input_norm=self._float(weight("input_layernorm")),
-            projection=self.weights.add(weight(*attention)).address,
-            output=self.weights.add(weight("self_attn.o_proj")).address,
+            projection=self._matrix(weight(*attention)),
+            output=self._matrix(weight("self_attn.o_proj")),
             mlp_norm=self._float(weight("post_attention_layernorm")),
-            gate_up=self.weights.add(pairs).address,
-            down=self.weights.add(weight("mlp.down_proj")).address,
+            gate_up=self._matrix(pairs),
+            down=self._matrix(weight("mlp.down_proj")),
             feature=feature,
         )
+
+    def _matrix(self, weight: torch.Tensor) -> Matrix:
+        self._packed.append(self.weights.add(weight))
+        return self._packed[-1].pointer()
 
     def _float(self, values: torch.Tensor) -> int:
         self._floats.append(values.float().contiguous())

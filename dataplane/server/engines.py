@@ -142,15 +142,16 @@ def _load_speculation(config: NodeConfig, memory: TenantMemory) -> tuple[LlamaMo
     from dataplane.models.llama import LlamaModel
     from dataplane.speculation.registry import DrafterSet
 
+    in_bytes = config.weights == "int8"
     if config.static is None:
-        model = LlamaModel.load(config.model)
+        model = LlamaModel.load(config.model, in_bytes=in_bytes)
         return model, DrafterSet(None, memory, vocab_size=model.config.vocab_size)
 
     from dataplane.speculation.drafters.checkpoint import load_checkpoint
     from dataplane.speculation.drafters.eagle import EagleDrafter
 
     checkpoint = load_checkpoint(config.static)
-    model = LlamaModel.load(config.model, feature_layers=checkpoint.config.feature_layers)
+    model = LlamaModel.load(config.model, feature_layers=checkpoint.config.feature_layers, in_bytes=in_bytes)
     static = EagleDrafter(
         checkpoint,
         model.embedding,

@@ -13,6 +13,7 @@ from dataplane.contracts import ArmReplay
 from dataplane.engines.embedded.target import EmbeddedTarget
 from dataplane.models.llama import LlamaModel
 from dataplane.speculation.controller import Controller
+from dataplane.speculation.drafters.checkpoint import load_checkpoint
 from dataplane.speculation.drafters.eagle import EagleDrafter
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.step import speculative_step
@@ -129,19 +130,27 @@ def replay(
     *,
     deadline: float = float("inf"),
     min_requests: int = 4,
+    group_size: int = GROUP,
+    native: bool = True,
     report: Callable[[float], None] = lambda fraction: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Replay:
     """Replay `requests` with the static drafter ("static") and with every delta of `deltas` (arm name -> file).
 
     A prompt is prefilled once and shared by the arms. Beyond `deadline` (of `clock`), requests are left out as long as
-    `min_requests` were replayed. Raises ArtifactError if a delta is refused.
+    `min_requests` were replayed. `group_size` requests run at once. Not `native`: drafts are computed in PyTorch.
+    Raises ArtifactError if a delta is refused.
     """
     context = max(len(request.prompt) + request.max_tokens for request in requests) + LOOKAHEAD + 1
-    cache = model.new_cache(GROUP, context)
+    cache = model.new_cache(group_size, context)
     target = EmbeddedTarget(model, cache)
-    drafter = EagleDrafter.load(
-        static_folder, model.embedding, num_slots=GROUP, max_context=cache.max_context, min_survival=0.0
+    drafter = EagleDrafter(
+        load_checkpoint(static_folder),
+        model.embedding,
+        num_slots=group_size,
+        max_context=cache.max_context,
+        min_survival=0.0,
+        native=native,
     )
     for path in deltas.values():
         drafter.load_delta(path)  # the registry only reports a refusal; here it is an error
@@ -150,10 +159,10 @@ def replay(
     drafters.swap_if_ready()
     sources: dict[str, Source] = {"static": "static", **dict.fromkeys(deltas, "adaptive")}
     tallies = {name: _Tally() for name in sources}
-    for first in range(0, len(requests), GROUP):
+    for first in range(0, len(requests), group_size):
         if first >= min_requests and clock() > deadline:
             break
-        group = requests[first : first + GROUP]
+        group = requests[first : first + group_size]
         prompts = [_prefill(target, request.prompt[:-1]) for request in group]
         for name, source in sources.items():
             _replay_group(target, drafters, group, prompts, name, FixedLookahead(source), tallies[name])

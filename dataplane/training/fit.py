@@ -7,7 +7,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -238,9 +238,23 @@ def batches(
         yield collate(group, num_steps)
 
 
+def shuffled_examples(corpus: Path, heldout: Sequence[str], order: random.Random) -> Iterator[list[Example]]:
+    """Examples of a few shards at a time, in random order, for ever; shards that appear meanwhile join the round."""
+    seen: set[Path] = set()
+    while True:
+        paths = [path for path in shard_paths(corpus) if path.name not in heldout]
+        waiting = [path for path in paths if path not in seen]
+        if not waiting:
+            seen.clear()
+            waiting = paths
+        chosen = order.sample(waiting, min(SHARDS_AT_ONCE, len(waiting)))
+        seen.update(chosen)
+        yield [_longer(example, order) for path in chosen for example in read_shard(path)]
+
+
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How to fit; the learning rate decays over `max_seconds` of wall time, so a busy machine still finishes."""
+    """How to fit; the learning rate decays over `max_seconds`, by default of wall time, so a busy machine finishes."""
 
     max_seconds: float
     num_steps: int = 3
@@ -250,6 +264,7 @@ class FitOptions:
     checkpoint_seconds: float = 400.0
     seed: int = 0
     heldout: tuple[str, ...] = ()  # names of shards that are never trained on
+    clock: Callable[[], float] = time.monotonic  # of `max_seconds`; processor time makes runs comparable
 
 
 @dataclass
@@ -278,11 +293,11 @@ def fit(
     hot_head = target.head[hot]
     heldout = [example for path in shard_paths(corpus) if path.name in options.heldout for example in read_shard(path)]
     judged = [example for example in heldout if example.temperature == 0][::10]
-    clock, saved, shown = time.monotonic() - state.seconds, state.seconds, 0.0
+    started, saved, shown = options.clock() - state.seconds, state.seconds, 0.0
     smooth = float("nan")
-    for examples in _stream(corpus, options.heldout, order):
+    for examples in shuffled_examples(corpus, options.heldout, order):
         for batch in batches(examples, ANCHORS_PER_BATCH, order, options.num_steps):
-            state.seconds = time.monotonic() - clock
+            state.seconds = options.clock() - started
             scale = min(1.0, (state.num_batches + 1) / options.warmup_batches)
             scale *= max(0.02, min(1.0, 1.6 * (1 - state.seconds / options.max_seconds)))
             for group in state.optimizer.param_groups:
@@ -357,16 +372,6 @@ def _final_rows(batch: Batch, valid: Sequence[torch.Tensor]) -> tuple[torch.Tens
     rows = [(first + step)[chosen] for step, chosen in enumerate(valid)]
     needed, inverse = torch.unique(torch.cat(rows), return_inverse=True)
     return needed, list(torch.split(inverse, [len(one) for one in rows]))
-
-
-def _stream(corpus: Path, heldout: Sequence[str], order: random.Random) -> Iterator[list[Example]]:
-    """Examples of a few shards at a time, for ever; shards that appear meanwhile are seen in the next round."""
-    while True:
-        paths = [path for path in shard_paths(corpus) if path.name not in heldout]
-        order.shuffle(paths)
-        for start in range(0, len(paths), SHARDS_AT_ONCE):
-            shards = paths[start : start + SHARDS_AT_ONCE]
-            yield [_longer(example, order) for path in shards for example in read_shard(path)]
 
 
 def _longer(example: Example, order: random.Random) -> Example:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -21,6 +22,9 @@ from dataplane.models.llama import LlamaModel
 from dataplane.models.precision import fast_dtype
 from dataplane.models.tokenizer import Tokenizer
 from dataplane.speculation.drafters.checkpoint import (
+    DESIGNS,
+    EAGLE,
+    RECURRENT,
     EagleCheckpoint,
     EagleConfig,
     load_checkpoint,
@@ -28,7 +32,7 @@ from dataplane.speculation.drafters.checkpoint import (
     vocabulary_maps,
 )
 from dataplane.training.corpus import GENERATED, GIVEN, read_shard, shard_counts, shard_paths
-from dataplane.training.evaluate import Request, replay
+from dataplane.training.evaluate import GROUP, Request, replay
 from dataplane.training.fit import (
     FitOptions,
     acceptance_by_position,
@@ -54,7 +58,7 @@ EVALUATED_TOKENS = 128
 HELDOUT_SHARDS = ("part0-0000.safetensors", "part2-0000.safetensors")
 
 
-def drafter_config(model: LlamaModel, draft_vocab_size: int) -> EagleConfig:
+def drafter_config(model: LlamaModel, draft_vocab_size: int, design: str = EAGLE) -> EagleConfig:
     """A drafter as wide as its target, one layer deep."""
     config = model.config
     return EagleConfig(
@@ -69,6 +73,7 @@ def drafter_config(model: LlamaModel, draft_vocab_size: int) -> EagleConfig:
         rms_norm_eps=config.rms_norm_eps,
         rope_theta=config.rope_theta,
         max_position_embeddings=config.max_context,
+        design=design,
     )
 
 
@@ -84,7 +89,7 @@ def train(options: argparse.Namespace) -> None:
     target = target_tables(options.target, fast_dtype())
     start = load_checkpoint(options.start) if options.start else None
     size = options.vocabulary if start is None else start.config.draft_vocab_size
-    config = drafter_config(LlamaModel.load(options.target), size)
+    config = drafter_config(LlamaModel.load(options.target), size, options.design)
     chosen = options.run / "hot.json"
     if start is not None and start.config.shapes() != config.shapes():
         raise SystemExit(f"{options.start} has another shape than a drafter of {options.target}")
@@ -98,7 +103,14 @@ def train(options: argparse.Namespace) -> None:
         hot, coverage = hot_vocabulary(options.data, prompts, config.draft_vocab_size, config.target_vocab_size)
         chosen.write_text(json.dumps({"hot": hot.tolist(), "coverage": coverage}), encoding="utf-8")
     hot = torch.tensor(json.loads(chosen.read_text(encoding="utf-8"))["hot"])
-    fit_options = FitOptions(options.seconds, options.steps, options.rate, seed=options.seed, heldout=HELDOUT_SHARDS)
+    fit_options = FitOptions(
+        options.seconds,
+        options.steps,
+        options.rate,
+        seed=options.seed,
+        heldout=HELDOUT_SHARDS,
+        clock=time.process_time if options.processor_time else time.monotonic,
+    )
     initial = initial_parameters(config, target, hot, options.seed)
     if start is not None:
         initial = continued(initial, start, hot)
@@ -156,7 +168,8 @@ def export(options: argparse.Namespace) -> None:
     hot_file = json.loads((options.run / "hot.json").read_text(encoding="utf-8"))
     hot = torch.tensor(hot_file["hot"])
     target = target_tables(options.target, fast_dtype())
-    config = drafter_config(LlamaModel.load(options.target), len(hot))
+    design = EAGLE if "midlayer.mix.weight" not in saved["averaged"] else RECURRENT
+    config = drafter_config(LlamaModel.load(options.target), len(hot), design)
     heldout = [
         example for path in shard_paths(options.data) if path.name in HELDOUT_SHARDS for example in read_shard(path)
     ]
@@ -209,16 +222,18 @@ def evaluate(options: argparse.Namespace) -> None:
             Request(tuple(e.tokens[: e.num_prompt_tokens].tolist()), EVALUATED_TOKENS) for e in heldout[::step]
         ]
     arms = {"adaptive": options.delta} if options.delta else {}
-    total: dict[str, list[int]] = {}
+    total: dict[str, list[float]] = {}
+    how = {"group_size": options.at_once, "native": not options.drafts_in_pytorch}
     for name, requests in sorted(categories.items()):
         if not requests:
             continue
-        for arm, result in replay(model, options.checkpoint, requests, arms).arms.items():
-            steps, tokens = total.setdefault(arm, [0, 0])
-            total[arm] = [steps + result.steps, tokens + result.tokens]
-            print(f"{name:40s} {arm:9s} {result.acceptance_length:.2f}  ({len(requests)} prompts)", flush=True)
-    for arm, (steps, tokens) in total.items():
-        print(f"{'all':40s} {arm:9s} {tokens / steps:.2f}")
+        for arm, one in replay(model, options.checkpoint, requests, arms, **how).arms.items():
+            steps, tokens, seconds = total.setdefault(arm, [0, 0, 0.0])
+            total[arm] = [steps + one.steps, tokens + one.tokens, seconds + one.seconds]
+            speed = f"{one.tokens / one.seconds:6.1f} tokens/s"
+            print(f"{name:40s} {arm:9s} {one.acceptance_length:.2f}  {speed}  ({len(requests)} prompts)", flush=True)
+    for arm, (steps, tokens, seconds) in total.items():
+        print(f"{'all':40s} {arm:9s} {tokens / steps:.2f}  {tokens / seconds:6.1f} tokens/s")
 
 
 def plot_curve(curve: list[dict[str, float]], path: Path) -> None:
@@ -278,9 +293,13 @@ def main(arguments: list[str]) -> None:
     named["train"].add_argument("--rate", type=float, default=1.5e-3)
     named["train"].add_argument("--vocabulary", type=int, default=8192)
     named["train"].add_argument("--start", type=Path, help="checkpoint to go on from")
+    named["train"].add_argument("--design", choices=DESIGNS, default=EAGLE)
+    named["train"].add_argument("--processor-time", action="store_true", help="--seconds are of the processor")
     named["train"].add_argument("--keep-vocabulary", action="store_true", help="that of --start, instead of a new one")
     named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
     named["evaluate"].add_argument("--delta", type=Path)
+    named["evaluate"].add_argument("--at-once", type=int, default=GROUP, help="prompts that are answered together")
+    named["evaluate"].add_argument("--drafts-in-pytorch", action="store_true", help="instead of the native kernels")
     named["evaluate"].add_argument("--per-category", type=int, default=EVALUATED_PROMPTS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from dataplane.speculation.drafters.checkpoint import EagleConfig
+from dataplane.speculation.drafters.checkpoint import RECURRENT, EagleConfig
 from dataplane.speculation.drafters.eagle import rotary_table
 
 Parameters = Mapping[str, torch.Tensor]
@@ -88,6 +88,8 @@ def unroll(
     low_rank: LowRank | None = None,
 ) -> list[torch.Tensor]:
     """Normalised output of every step at every anchor, the input of `draft_logits`: a list of [N, A, H]."""
+    if config.design == RECURRENT:
+        return _recur(parameters, config, embeddings, batch, low_rank)
     count, width, num_steps = batch.valid.shape
     heads, kv_heads, dim = config.num_heads, config.num_kv_heads, config.head_dim
     rows = batch.features.shape[1]
@@ -130,6 +132,23 @@ def unroll(
         )
         mixed = mixed.transpose(1, 2).reshape(count, width, heads * dim)
         hidden = hidden + functional.linear(mixed, parameters["midlayer.self_attn.o_proj.weight"])
+        hidden = hidden + _mlp(parameters, config, hidden, low_rank)
+        outputs.append(_norm(hidden, parameters["norm.weight"], config))
+    return outputs
+
+
+def _recur(
+    parameters: Parameters, config: EagleConfig, embeddings: torch.Tensor, batch: Batch, low_rank: LowRank | None
+) -> list[torch.Tensor]:
+    """`unroll` of a recurrent drafter: what it knows of the text before an anchor is that position's feature."""
+    places = batch.anchors[:, :, None].expand(-1, -1, batch.features.shape[-1])
+    features = batch.features.gather(1, places).to(parameters["fc.weight"].dtype)
+    hidden = functional.linear(features, parameters["fc.weight"])
+    outputs = []
+    for step in range(batch.valid.shape[-1]):
+        embedded = functional.embedding(batch.next_tokens.gather(1, batch.anchors + step), embeddings)
+        inputs = _attention_input(parameters, config, embedded, hidden)
+        hidden = hidden + functional.linear(inputs, parameters["midlayer.mix.weight"])
         hidden = hidden + _mlp(parameters, config, hidden, low_rank)
         outputs.append(_norm(hidden, parameters["norm.weight"], config))
     return outputs

@@ -56,13 +56,18 @@ class Run:
 class Stage:
     """Loads everything once. `engine` serves all modes, as a node does."""
 
-    def __init__(self, model_folder: Path, static_folder: Path, *, threads: int = 0, sweep: bool = True) -> None:
-        """Not `sweep`: the latency table starts from its defaults, for those who measure no speed."""
+    def __init__(
+        self, model_folder: Path, static_folder: Path, *, threads: int = 0, sweep: bool = True, in_bytes: bool = False
+    ) -> None:
+        """Not `sweep`: the latency table starts from its defaults, for those who measure no speed. `in_bytes`: the
+        target's weights have 8 bits."""
         self.threads = threads or os.cpu_count() or 1
         torch.set_num_threads(self.threads)
         self.model_folder, self.static_folder = model_folder, static_folder
         self.checkpoint: EagleCheckpoint = load_checkpoint(static_folder)
-        self.model = LlamaModel.load(model_folder, feature_layers=self.checkpoint.config.feature_layers)
+        self.model = LlamaModel.load(
+            model_folder, feature_layers=self.checkpoint.config.feature_layers, in_bytes=in_bytes
+        )
         self.tokenizer = Tokenizer.load(model_folder)
         self.drafters = self.new_drafters(num_slots=NUM_SLOTS)
         self.controller = Controller()

@@ -2,8 +2,9 @@
 
 Every round measures every cell once, in turns, so that the machine's noise hits all alike; of a cell's rounds the least
 and the median are kept, as wall time and as CPU time of the process (all threads, waiting ones included). `--pytorch`
-measures the PyTorch pass in the same rounds. Prints one JSON object and, with `--out FOLDER`, writes it there under the
-date. The figures, of the least CPU times, which other work on the machine disturbs the least:
+measures the PyTorch pass in the same rounds, `--in-bytes` the kernels with weights of 8 bits. Prints one JSON object
+and, with `--out FOLDER`, writes it there under the date. The figures, of the least CPU times, which other work on the
+machine disturbs the least:
 
     eight_rows_over_one          8 rows by 1 row
     one_row_over_reading         1 row by a plain read of the packed weights with as many threads
@@ -28,7 +29,7 @@ import torch
 from dataplane.models.attention import Span
 from dataplane.models.generate import prefill
 from dataplane.models.llama import LlamaModel
-from infra.bench.report import Machine
+from infra.bench.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = (1, 2, 4, 8, 16, 32)
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, nargs="+", default=[256, 1000])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--pytorch", action="store_true", help="the PyTorch pass too")
+    parser.add_argument("--in-bytes", action="store_true", help="the kernels with weights of 8 bits too")
     parser.add_argument("--out", type=Path, help="folder for the JSON file")
     options = parser.parse_args()
     machine = Machine.now(REPOSITORY)
@@ -90,6 +92,9 @@ def main() -> None:
     if options.pytorch:
         plain = LlamaModel.load(options.model, max_context=context, native=False)
         calls |= {f"{name}, PyTorch": call for name, call in forwards(plain, tuple(options.contexts)).items()}
+    if options.in_bytes:
+        eight = LlamaModel.load(options.model, max_context=context, in_bytes=True)
+        calls |= {f"{name}, {eight.kernels}": call for name, call in forwards(eight, tuple(options.contexts)).items()}
     report: dict[str, Any] = {"machine": dataclasses.asdict(machine), "kernels": model.kernels, "threads": {}}
     for threads in sorted(set(options.threads)):
         torch.set_num_threads(threads)
@@ -98,8 +103,8 @@ def main() -> None:
         def least(name: str, cells: dict[str, dict[str, float]] = cells) -> float:
             return cells[name]["cpu_min"]
 
-        one, eight = (f"{rows} rows at {options.contexts[0]}, {model.kernels}" for rows in (1, 8))
-        figures = {"eight_rows_over_one": round(least(eight) / least(one), 3)}
+        one, several = (f"{rows} rows at {options.contexts[0]}, {model.kernels}" for rows in (1, 8))
+        figures = {"eight_rows_over_one": round(least(several) / least(one), 3)}
         if native is not None:
             figures["one_row_over_reading"] = round(least(one) / least("reading the weights"), 3)
             seconds = least("reading the weights") / threads / 1000

@@ -49,10 +49,10 @@ _NEEDS_AVX512 = _NEEDS_AVX2 | {"avx512f", "avx512vl", "avx512bw", "avx512dq"}
 VARIANTS = (
     Variant(
         "amx",
-        (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
-        _NEEDS_AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
+        (*_AVX512, "-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16", "-mamx-int8"),
+        _NEEDS_AVX512 | {"avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8"},
     ),
-    Variant("avx512bf16", (*_AVX512, "-mavx512bf16"), _NEEDS_AVX512 | {"avx512_bf16"}),
+    Variant("avx512bf16", (*_AVX512, "-mavx512bf16", "-mavx512vnni"), _NEEDS_AVX512 | {"avx512_bf16", "avx512_vnni"}),
     Variant("avx512", _AVX512, _NEEDS_AVX512),
     Variant("avx2", _AVX2, _NEEDS_AVX2),
 )

@@ -9,16 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from cpu_kernels.library import Library
-from cpu_kernels.packing import PANEL, PackedLinear, pack
+from cpu_kernels.packing import PANEL, Matrix, PackedLinear, pack
 
 MAX_RANK = 64
 LOW_RANK_MODULES = ("gate", "up", "down", "head")
-
-
-class ByteMatrix(ctypes.Structure):
-    """`ByteMatrix` of source/bytes.h."""
-
-    _fields_ = (("panels", ctypes.c_void_p), ("scales", ctypes.c_void_p))
 
 
 class DraftModel(ctypes.Structure):
@@ -29,7 +23,7 @@ class DraftModel(ctypes.Structure):
         ("epsilon", ctypes.c_float),
         ("least_survival", ctypes.c_float),
         ("fuse", ctypes.c_void_p),
-        *((name, ByteMatrix) for name in ("projection", "output", "gate_up", "down", "head")),
+        *((name, Matrix) for name in ("projection", "output", "gate_up", "down", "head")),
         *((name, ctypes.c_void_p) for name in ("embedding_norm", "hidden_norm", "mlp_norm", "norm")),
         ("embedding", ctypes.c_void_p),
         ("hot_tokens", ctypes.c_void_p),
@@ -68,23 +62,6 @@ class DraftRow(ctypes.Structure):
         ("others", ctypes.c_void_p),
         ("other_confidences", ctypes.c_void_p),
     )
-
-
-class Bytes:
-    """A matrix [columns, size] rounded to 8 bits with a scale per column, in the order of source/bytes.h."""
-
-    def __init__(self, weight: torch.Tensor) -> None:  # [columns, size], `size` even
-        columns, size = weight.shape
-        padded = torch.zeros(-(-columns // PANEL) * PANEL, size)
-        padded[:columns] = weight
-        self.scales = padded.abs().amax(1) / 127  # [columns, filled up to whole panels]
-        whole = (padded / self.scales.clamp_min(1e-30)[:, None]).round_().to(torch.int8)
-        self.panels = whole.view(-1, PANEL, size // 2, 2).transpose(1, 2).contiguous()
-        self.rounded = (whole.float() * self.scales[:, None])[:columns]  # what is computed with
-
-    def pointer(self) -> ByteMatrix:
-        """What the kernels take; valid as long as this object lives."""
-        return ByteMatrix(self.panels.data_ptr(), self.scales.data_ptr())
 
 
 class PackedDelta:
@@ -154,7 +131,7 @@ class DraftKernels:
         shape = (-1, PANEL, hidden)
         pairs = torch.stack([weights["gate"].reshape(shape), weights["up"].reshape(shape)], 1).reshape(-1, hidden)
         matrices = {name: weights[name] for name in ("projection", "output", "down", "head")} | {"gate_up": pairs}
-        self.matrices = {name: Bytes(weight.float()) for name, weight in matrices.items()}
+        self.matrices = {name: pack(weight, in_bytes=True) for name, weight in matrices.items()}
         self._fuse = pack(weights["fuse"])
         half = dim // 2
         norms = ("embedding_norm", "hidden_norm", "mlp_norm", "norm")

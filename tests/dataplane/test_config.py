@@ -42,6 +42,8 @@ def test_secrets_are_not_shown() -> None:
         (ARGV, {**ENV, "SLIPSTREAM_PORT": "many"}, "SLIPSTREAM_PORT"),
         (ARGV, {**ENV, "SLIPSTREAM_SIGNING_PUBLIC_KEYS": "[1]"}, "SLIPSTREAM_SIGNING_PUBLIC_KEYS"),
         ([*ARGV, "--num-slots", "0"], ENV, "--num-slots"),
+        ([*ARGV, "--weights", "int4"], ENV, "--weights int4"),
+        ([*ARGV, "--weights", "int8", "--engine", "sglang"], ENV, "--weights int8"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(argv: list[str], env: dict[str, str], message: str) -> None:

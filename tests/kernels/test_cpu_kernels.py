@@ -43,9 +43,42 @@ def test_products_are_those_of_pytorch_for_odd_shapes(library: Library, columns:
         assert torch.equal(library.linear(packed, inputs, torch.bfloat16), outputs.bfloat16())
 
 
-def test_a_rows_bits_depend_on_neither_its_company_nor_the_threads(library: Library) -> None:
+@pytest.mark.parametrize(("columns", "size"), [(16, 16), (61, 64), (129, 576), (300, 1536)])
+def test_products_with_weights_of_eight_bits_are_those_of_pytorch(library: Library, columns: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    weight = torch.randn(columns, size, generator=generator)
+    packed, whole_weight = packing.pack(weight, in_bytes=True), packing.rounded(weight).double()
+    step = max(2.0**-31 * 128 * size, 1 / 32767)  # of the inputs, as a share of a row's largest
+    for rows in (1, 2, 3, 5, 8, 11, 33):
+        inputs = torch.randn(rows, size, generator=generator).bfloat16()
+        largest = inputs.abs().amax(1, keepdim=True).double()
+        bound = largest * step / 2 * whole_weight.abs().sum(1) + 1e-5
+        assert ((library.linear(packed, inputs, torch.float32) - inputs.double() @ whole_weight.T).abs() <= bound).all()
+    zeros = torch.zeros(3, size).bfloat16()
+    assert not library.linear(packed, zeros, torch.float32).any()
+
+
+def test_sums_of_eight_bits_reach_their_bounds_without_overflow(library: Library) -> None:
+    size = 1536
+    packed = packing.pack(torch.ones(16, size), in_bytes=True)
+    for rows in (1, 4):
+        for sign in (1.0, -1.0):
+            outputs = library.linear(packed, torch.full((rows, size), sign).bfloat16(), torch.float32)
+            torch.testing.assert_close(outputs, torch.full((rows, 16), sign * size))
+
+
+def test_weights_of_eight_bits_are_within_half_a_step() -> None:
+    weight = torch.randn(35, 12, generator=torch.Generator().manual_seed(0))
+    packed = packing.pack(weight, in_bytes=True)
+    assert packed.scales is not None and packed.scales.shape == (48,)
+    assert ((packing.rounded(weight) - weight).abs() <= packed.scales[:35, None] / 2 + 1e-7).all()
+
+
+@pytest.mark.parametrize("in_bytes", [False, True], ids=["bf16", "8 bits"])
+def test_a_rows_bits_depend_on_neither_its_company_nor_the_threads(library: Library, in_bytes: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    packed = packing.pack(torch.randn(1100, 384, generator=generator))  # large enough for more than one thread
+    weight = torch.randn(2800, 384, generator=generator)  # large enough for more than one thread
+    packed = packing.pack(weight, in_bytes=in_bytes)
     inputs = torch.randn(32, 384, generator=generator).bfloat16()
     before = torch.get_num_threads()
     try:

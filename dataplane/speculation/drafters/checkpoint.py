@@ -9,6 +9,9 @@ Tensors of `model.safetensors` (H hidden, I intermediate, Vd hot vocabulary, V t
     midlayer.mlp.{gate,up}_proj.weight [I, H]   midlayer.mlp.down_proj.weight [H, I]
     norm.weight [H]   lm_head.weight [Vd, H]   d2t int64 [Vd] = target id - draft id   t2d bool [V]
 
+A recurrent drafter (`design`), which we alone read, has `midlayer.mix.weight` [H, 2H] in place of the attention: a
+draft depends on the one before and on the features of one position.
+
 The embedding table is the target's and isn't stored. Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840), section 3.
 """
 
@@ -29,6 +32,7 @@ from safetensors.torch import save_file
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+DESIGNS = EAGLE, RECURRENT = ("eagle3", "recurrent")
 ATTENTION_INPUTS = ("q_proj", "k_proj", "v_proj")
 
 
@@ -53,6 +57,7 @@ class EagleConfig:
     max_position_embeddings: int = 8192
     # Confidences are softmax(logits / confidence_temperature).max(): calibrated on held-out text.
     confidence_temperature: float = 1.0
+    design: str = EAGLE
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EagleConfig:
@@ -73,6 +78,7 @@ class EagleConfig:
                 rope_theta=float(data["rope_theta"]),
                 max_position_embeddings=int(data["max_position_embeddings"]),
                 confidence_temperature=float(data.get("confidence_temperature", 1.0)),
+                design=RECURRENT if data.get("architectures") == [RECURRENT] else EAGLE,
             )
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ArtifactError(f"{CONFIG_FILE}: {error!r}") from error
@@ -80,7 +86,7 @@ class EagleConfig:
     def to_json(self) -> dict[str, Any]:
         """The `config.json` that SGLang and we read."""
         return {
-            "architectures": ["LlamaForCausalLMEagle3"],
+            "architectures": ["LlamaForCausalLMEagle3" if self.design == EAGLE else RECURRENT],
             "model_type": "llama",
             "hidden_act": "silu",
             "attention_bias": False,
@@ -112,10 +118,16 @@ class EagleConfig:
             "hidden_norm": (hidden,),
             "input_layernorm": (hidden,),
             "post_attention_layernorm": (hidden,),
-            "self_attn.q_proj": (heads, 2 * hidden),
-            "self_attn.k_proj": (kv_heads, 2 * hidden),
-            "self_attn.v_proj": (kv_heads, 2 * hidden),
-            "self_attn.o_proj": (hidden, heads),
+            **(
+                {
+                    "self_attn.q_proj": (heads, 2 * hidden),
+                    "self_attn.k_proj": (kv_heads, 2 * hidden),
+                    "self_attn.v_proj": (kv_heads, 2 * hidden),
+                    "self_attn.o_proj": (hidden, heads),
+                }
+                if self.design == EAGLE
+                else {"mix": (hidden, 2 * hidden)}
+            ),
             "mlp.gate_proj": (self.intermediate_size, hidden),
             "mlp.up_proj": (self.intermediate_size, hidden),
             "mlp.down_proj": (hidden, self.intermediate_size),

@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional
 
 from cpu_kernels.draft import Chain, DraftKernels
-from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig, load_checkpoint
+from dataplane.speculation.drafters.checkpoint import EAGLE, EagleCheckpoint, EagleConfig, load_checkpoint
 from dataplane.speculation.drafters.delta import TenantDelta, load_delta
 from dataplane.speculation.drafters.native import draft_kernels
 from dataplane.speculation.drafters.projection import projection
@@ -96,9 +96,12 @@ class EagleDrafter:
 
         attention = "midlayer.self_attn."
         self._fuse = projection(weight("fc"))
-        self._qkv = projection(weight(attention + "q_proj", attention + "k_proj", attention + "v_proj"))
-        self._kv = projection(weight(attention + "k_proj", attention + "v_proj"))
-        self._output = projection(weight(attention + "o_proj"))
+        if config.design == EAGLE:
+            self._qkv = projection(weight(attention + "q_proj", attention + "k_proj", attention + "v_proj"))
+            self._kv = projection(weight(attention + "k_proj", attention + "v_proj"))
+            self._output = projection(weight(attention + "o_proj"))
+        else:
+            self._mix = projection(weight("midlayer.mix"))
         self._gate_up = projection(weight("midlayer.mlp.gate_proj", "midlayer.mlp.up_proj"))
         self._down = projection(weight("midlayer.mlp.down_proj"))
         self._head = projection(weight("lm_head"))
@@ -148,13 +151,17 @@ class EagleDrafter:
             self._kernels.extend(sequence.slot, start, tokens, features.to(self._embeddings))
             self._states[sequence.slot] = DraftState(end, tokens[-1], torch.empty(0), torch.empty(0))
             return
+        if self.config.design != EAGLE:  # only the last position matters
+            tokens, features = tokens[-1:], features[-1:]
         hidden = self._fuse(features.to(self._embeddings))
         inputs = self._attention_inputs(torch.tensor(tokens, device=hidden.device), hidden)
+        self._states[sequence.slot] = DraftState(end, tokens[-1], inputs[-1:], hidden[-1:])
+        if self.config.design != EAGLE:
+            return
         heads = self._kv(inputs).view(len(tokens), -1, self.config.head_dim).transpose(0, 1)  # [2 kv, n, D]
         keys, values = heads.chunk(2)
         self._keys[sequence.slot, :, start:end] = _rotate(keys, self._cos[start:end], self._sin[start:end])
         self._values[sequence.slot, :, start:end] = values
-        self._states[sequence.slot] = DraftState(end, tokens[-1], inputs[-1:], hidden[-1:])
 
     @torch.inference_mode()
     def propose(
@@ -254,6 +261,9 @@ class EagleDrafter:
     def _layer(self, rows: Sequence[_Row], inputs: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """One position of every row through the layer, its key and value cached: [B, 2H], [B, H] -> [B, H]."""
         config = self.config
+        if config.design != EAGLE:
+            hidden = hidden + self._mix(inputs)
+            return hidden + self._mlp(rows, self._normalise(hidden, self._mlp_norm))
         heads, kv_heads, dim = config.num_heads, config.num_kv_heads, config.head_dim
         projected = self._qkv(inputs).view(len(rows), heads + 2 * kv_heads, dim)
         mixed = []

@@ -10,13 +10,15 @@ import torch
 from cpu_kernels import BuildError, Library, load_library
 from cpu_kernels.draft import DraftKernels
 from cpu_kernels.packing import PANEL
-from dataplane.speculation.drafters.checkpoint import EagleCheckpoint, EagleConfig
+from dataplane.speculation.drafters.checkpoint import EAGLE, EagleCheckpoint, EagleConfig
 
 
 def unsupported(config: EagleConfig, embeddings: torch.Tensor) -> str | None:
     """Why the kernels can't run this drafter; None if they can."""
     if embeddings.dtype != torch.bfloat16 or embeddings.device.type != "cpu":
         return f"they compute in bf16 on a CPU, not in {embeddings.dtype} on {embeddings.device}"
+    if config.design != EAGLE:
+        return f"they have no {config.design} drafter"
     sizes = {"hidden size": config.hidden_size, "inner size": config.intermediate_size, "head size": config.head_dim}
     for name, size in sizes.items():
         if size % PANEL:

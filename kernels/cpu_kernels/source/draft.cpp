@@ -98,20 +98,18 @@ void rotate(const DraftModel& m, int64_t position, float* values) {
 // What enters a multiplication, for all rows.
 struct Inputs {
     std::vector<float> values;      // [R, size]
-    std::vector<int16_t> rounded;   // [R, size]
-    std::vector<float> scales;      // [R]
+    ByteInputs rounded;
     std::vector<Activation> plain;  // [R, size], for deltas
     int phase = -1;                 // whose they are
 
     void resize(int rows, int size) {
         values.resize(size_t(rows) * size);
-        rounded.resize(values.size());
+        rounded.resize(rows, size);
         plain.resize(values.size());
-        scales.resize(rows);
     }
     void round(int row, int size, bool for_delta) {
         const float* from = &values[int64_t(row) * size];
-        scales[row] = to_shorts(from, size, &rounded[int64_t(row) * size]);
+        rounded.round(row, from);
         if (for_delta)
             for (int i = 0; i < size; ++i) plain[int64_t(row) * size + i] = activation(from[i]);
     }
@@ -164,9 +162,9 @@ class Draft : public Work {
         switch (phase % 7) {
             case 0: return project(own, chunk, phase / 7);
             case 1: return attention(own, chunk, phase / 7);
-            case 2: return add(own, m_.output, m_.heads * m_.dim, chunk, nullptr);
+            case 2: return add(own, m_.output, chunk, nullptr);
             case 3: return gate(own, chunk);
-            case 4: return add(own, m_.down, m_.inner, chunk, &DraftDelta::down);
+            case 4: return add(own, m_.down, chunk, &DraftDelta::down);
             case 5: return head(own, chunk);
             default: return choose();
         }
@@ -204,14 +202,6 @@ class Draft : public Work {
         }
     }
 
-    static float plain_value(Activation value) {
-#if PAIRED
-        return widen(value);
-#else
-        return value;
-#endif
-    }
-
     // The rank values of one row of one module.
     void lower(DraftBuffers& own, int which, int place, int rows, int size, const DraftDelta& delta, LowRank part) {
         const int panels = ceiling(int(delta.rank), PANEL), width = panels * PANEL;
@@ -231,16 +221,15 @@ class Draft : public Work {
         for (int i = 0; i < panels * PANEL; ++i) outputs[i] += own.low[i];
     }
 
-    float* product(DraftBuffers& own, const ByteMatrix& matrix, int first, int panels, int size) {
+    float* product(DraftBuffers& own, const ByteMatrix& matrix, int first, int panels) {
         own.outputs.resize(alive_.size() * size_t(panels) * PANEL);
-        multiply_bytes(matrix, first, panels, own.inputs.rounded.data(), size, int(alive_.size()), size / 2,
-                       own.inputs.scales.data(), own.outputs.data(), panels * PANEL);
+        multiply_bytes(matrix, first, panels, own.inputs.rounded, int(alive_.size()), own.outputs.data(), panels * PANEL);
         return own.outputs.data();
     }
 
     void project(DraftBuffers& own, int head, int step) {
         const int dim = m_.dim, panels = dim / PANEL;
-        float* outputs = product(own, m_.projection, head * panels, panels, 2 * m_.hidden);
+        float* outputs = product(own, m_.projection, head * panels, panels);
         for (int place = 0; place < int(alive_.size()); ++place) {
             const DraftRow& row = rows_[alive_[place]];
             float* out = outputs + place * dim;
@@ -264,9 +253,9 @@ class Draft : public Work {
                &attended_[first_head], int64_t(m_.heads) * dim, own.attention);
     }
 
-    void add(DraftBuffers& own, const ByteMatrix& matrix, int size, int chunk, LowRank DraftDelta::*part) {
+    void add(DraftBuffers& own, const ByteMatrix& matrix, int chunk, LowRank DraftDelta::*part) {
         const int first = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - first), width = panels * PANEL;
-        float* outputs = product(own, matrix, first, panels, size);
+        float* outputs = product(own, matrix, first, panels);
         for (int place = 0; place < int(alive_.size()); ++place) {
             const int row = alive_[place];
             const DraftDelta* delta = rows_[row].delta;
@@ -278,7 +267,7 @@ class Draft : public Work {
 
     void gate(DraftBuffers& own, int chunk) {
         const int first = chunk * WIDE, panels = std::min(WIDE, 2 * m_.inner / PANEL - first), width = panels * PANEL;
-        float* outputs = product(own, m_.gate_up, first, panels, m_.hidden);
+        float* outputs = product(own, m_.gate_up, first, panels);
         for (int place = 0; place < int(alive_.size()); ++place) {
             const DraftDelta* delta = rows_[alive_[place]].delta;
             for (int panel = 0; panel < panels; panel += 2) {
@@ -299,7 +288,7 @@ class Draft : public Work {
 
     void head(DraftBuffers& own, int chunk) {
         const int first = chunk * HEAD, panels = std::min(HEAD, ceiling(m_.hot, PANEL) - first), width = panels * PANEL;
-        float* outputs = product(own, m_.head, first, panels, m_.hidden);
+        float* outputs = product(own, m_.head, first, panels);
         for (int place = 0; place < int(alive_.size()); ++place) {
             const DraftDelta* delta = rows_[alive_[place]].delta;
             if (delta) raise(own, 0, place, *delta, delta->head, first, panels, outputs + place * width);
@@ -388,19 +377,19 @@ void draft_extend(const DraftModel* model, uint16_t* cache, int64_t start, int64
     const int size = 2 * m.hidden, key_value = 2 * m.kv_heads * m.dim, query = m.heads * m.dim;
     const int most = int(std::min<int64_t>(count, EXTENDED_ROWS));
     std::vector<Activation> inputs(size_t(most) * m.features);
-    std::vector<float> fused_rows(size_t(most) * m.hidden), pairs(size), scratch(m.hidden), scales(most);
+    std::vector<float> fused_rows(size_t(most) * m.hidden), pairs(size), scratch(m.hidden);
     std::vector<float> outputs(size_t(most) * key_value);
-    std::vector<int16_t> rounded(size_t(most) * size);
+    ByteInputs rounded;
+    rounded.resize(most, size);
     for (int64_t first = 0; first < count; first += most) {
         const int rows = int(std::min<int64_t>(most, count - first));
         for (int64_t i = 0; i < int64_t(rows) * m.features; ++i) inputs[i] = from_bf16(features[first * m.features + i]);
         multiply(m.fuse, m.hidden / PANEL, inputs.data(), m.features, rows, m.features / 2, fused_rows.data(), m.hidden);
         for (int row = 0; row < rows; ++row) {
             attention_input(m, tokens[first + row], &fused_rows[int64_t(row) * m.hidden], scratch.data(), pairs.data());
-            scales[row] = to_shorts(pairs.data(), size, &rounded[int64_t(row) * size]);
+            rounded.round(row, pairs.data());
         }
-        multiply_bytes(m.projection, query / PANEL, key_value / PANEL, rounded.data(), size, rows, size / 2,
-                       scales.data(), outputs.data(), key_value);
+        multiply_bytes(m.projection, query / PANEL, key_value / PANEL, rounded, rows, outputs.data(), key_value);
         for (int row = 0; row < rows; ++row) {
             float* out = &outputs[int64_t(row) * key_value];
             for (int head = 0; head < m.kv_heads; ++head) rotate(m, start + first + row, out + head * m.dim);

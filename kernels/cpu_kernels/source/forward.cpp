@@ -10,6 +10,7 @@
 // Notation: R rows, H hidden size, D head dimension, I inner size of the MLP.
 
 #include "attention.h"
+#include "bytes.h"
 #include "linear.h"
 #include "pool.h"
 #ifdef __AMX_BF16__
@@ -18,14 +19,20 @@
 
 extern "C" {
 
+// [N, K] in bf16 (linear.h), or in 8 bits with a scale per output (bytes.h). A model has one kind.
+struct Matrix {
+    const void* panels;
+    const float* scales;  // null: bf16
+};
+
 struct Layer {
-    const float* input_norm;    // [H]
-    const int32_t* projection;  // panels [(heads + 2 * kv heads) * D, H]
-    const int32_t* output;      // panels [H, heads * D]
-    const float* mlp_norm;      // [H]
-    const int32_t* gate_up;     // panels [2 I, H]: gate, up, gate, up ...
-    const int32_t* down;        // panels [H, I]
-    int64_t feature;            // where its output goes among the features, in units of H; -1: nowhere
+    const float* input_norm;  // [H]
+    Matrix projection;        // [(heads + 2 * kv heads) * D, H]
+    Matrix output;            // [H, heads * D]
+    const float* mlp_norm;    // [H]
+    Matrix gate_up;           // [2 I, H]: gate, up, gate, up ... by panels
+    Matrix down;              // [H, I]
+    int64_t feature;          // where its output goes among the features, in units of H; -1: nowhere
 };
 
 struct Model {
@@ -56,9 +63,30 @@ namespace {
 constexpr int SEGMENT_ROWS = 4;   // at most, so that threads share the attention of a long chunk
 constexpr int NARROW = 2, WIDE = 4, HEAD = 8;  // panels per chunk of the multiplications
 
+// Activations [rows, size] to whole numbers, for weights of 8 bits.
+void round_rows(const Activation* inputs, int rows, int size, ByteInputs& to) {
+    std::vector<float> values(size);
+    to.resize(rows, size);
+    for (int row = 0; row < rows; ++row, inputs += size) {
+        for (int i = 0; i < size; ++i) values[i] = plain_value(inputs[i]);
+        to.round(row, values.data());
+    }
+}
+
+// outputs [rows, panels * 16]: `panels` of the matrix from `first` on, times all rows of `inputs` or, in 8 bits, of `whole`
+void multiply_by(const Matrix& matrix, int first, int panels, const Activation* inputs, const ByteInputs& whole, int size,
+                 int rows, float* outputs) {
+    if (matrix.scales)
+        multiply_bytes({(const int8_t*)matrix.panels, matrix.scales}, first, panels, whole, rows, outputs, panels * PANEL);
+    else
+        multiply((const int32_t*)matrix.panels + int64_t(first) * size / 2 * PANEL, panels, inputs, size, rows, size / 2,
+                 outputs, panels * PANEL);
+}
+
 struct ThreadBuffers {
     std::vector<Activation> normal;  // [R, H]
-    int normal_of = -1;              // the phase whose input it is
+    ByteInputs whole;
+    int inputs_of = -1;              // the phase whose inputs they are
     std::vector<float> outputs;      // [R, panels of a chunk * 16]
     AttentionBuffers attention;
 #ifdef __AMX_BF16__
@@ -123,11 +151,11 @@ class Forward : public Work {
         const Layer& layer = m_.layer[index];
         ThreadBuffers& own = buffers_[thread];
         switch (phase % 5) {
-            case 0: return project(layer, index, chunk, normal(own, layer.input_norm, phase), own.outputs.data());
+            case 0: return project(layer.projection, index, chunk, normal(own, layer.input_norm, phase), phase, own);
             case 1: return attention(index, chunk, own);
-            case 2: return add(layer.output, attended_.data(), m_.heads * m_.dim, chunk, -1, own.outputs.data());
-            case 3: return gate(layer, chunk, normal(own, layer.mlp_norm, phase), own.outputs.data());
-            default: return add(layer.down, inner_.data(), m_.inner, chunk, layer.feature, own.outputs.data());
+            case 2: return add(layer.output, attended_.data(), m_.heads * m_.dim, chunk, -1, phase, own);
+            case 3: return gate(layer.gate_up, chunk, normal(own, layer.mlp_norm, phase), phase, own);
+            default: return add(layer.down, inner_.data(), m_.inner, chunk, layer.feature, phase, own);
         }
     }
 
@@ -147,19 +175,26 @@ class Forward : public Work {
 
    private:
     const Activation* normal(ThreadBuffers& own, const float* weight, int phase) {
-        if (own.normal_of != phase) {  // every thread normalises for itself: cheaper than to wait for each other
+        if (own.inputs_of != phase) {  // every thread normalises for itself: cheaper than to wait for each other
             own.normal.resize(residual_.size());
             for (int64_t r = 0; r < b_.rows; ++r)
                 normalise(&residual_[r * m_.hidden], weight, m_.hidden, m_.epsilon, &own.normal[r * m_.hidden]);
-            own.normal_of = phase;
         }
         return own.normal.data();
     }
 
-    void project(const Layer& layer, int index, int head, const Activation* inputs, float* outputs) {
-        const int dim = m_.dim, half = dim / 2, panels = dim / PANEL, pairs = m_.hidden / 2;
-        multiply(layer.projection + int64_t(head) * panels * pairs * PANEL, panels, inputs, m_.hidden, int(b_.rows),
-                 pairs, outputs, dim);
+    // [R, panels * 16] of `panels` from `first` on
+    float* product(const Matrix& matrix, int first, int panels, const Activation* inputs, int size, int phase,
+                   ThreadBuffers& own) {
+        if (own.inputs_of != phase && matrix.scales) round_rows(inputs, int(b_.rows), size, own.whole);
+        own.inputs_of = phase;
+        multiply_by(matrix, first, panels, inputs, own.whole, size, int(b_.rows), own.outputs.data());
+        return own.outputs.data();
+    }
+
+    void project(const Matrix& matrix, int index, int head, const Activation* inputs, int phase, ThreadBuffers& own) {
+        const int dim = m_.dim, half = dim / 2, panels = dim / PANEL;
+        float* outputs = product(matrix, head * panels, panels, inputs, m_.hidden, phase, own);
         const int64_t width = 2 * m_.kv_heads * dim;
         for (int64_t r = 0; r < b_.rows; ++r) {
             float* out = outputs + r * dim;
@@ -198,10 +233,10 @@ class Forward : public Work {
         attend(segment, shape, &queries_[first], keys, to_values, &attended_[first], stride, own.attention);
     }
 
-    void add(const int32_t* weights, const Activation* inputs, int size, int chunk, int64_t feature, float* outputs) {
+    void add(const Matrix& matrix, const Activation* inputs, int size, int chunk, int64_t feature, int phase,
+             ThreadBuffers& own) {
         const int first = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - first);
-        multiply(weights + int64_t(first) * size / 2 * PANEL, panels, inputs, size, int(b_.rows), size / 2, outputs,
-                 panels * PANEL);
+        const float* outputs = product(matrix, first, panels, inputs, size, phase, own);
         for (int64_t r = 0; r < b_.rows; ++r) {
             float* residual = &residual_[r * m_.hidden + first * PANEL];
             const float* out = outputs + r * panels * PANEL;
@@ -212,10 +247,9 @@ class Forward : public Work {
         }
     }
 
-    void gate(const Layer& layer, int chunk, const Activation* inputs, float* outputs) {
-        const int first = chunk * WIDE, panels = std::min(WIDE, 2 * m_.inner / PANEL - first), pairs = m_.hidden / 2;
-        multiply(layer.gate_up + int64_t(first) * pairs * PANEL, panels, inputs, m_.hidden, int(b_.rows), pairs,
-                 outputs, panels * PANEL);
+    void gate(const Matrix& matrix, int chunk, const Activation* inputs, int phase, ThreadBuffers& own) {
+        const int first = chunk * WIDE, panels = std::min(WIDE, 2 * m_.inner / PANEL - first);
+        const float* outputs = product(matrix, first, panels, inputs, m_.hidden, phase, own);
         for (int64_t r = 0; r < b_.rows; ++r)
             for (int panel = 0; panel < panels; panel += 2) {
                 const float* out = outputs + (r * panels + panel) * PANEL;
@@ -242,10 +276,11 @@ class Forward : public Work {
 
 class Linear : public Work {
    public:
-    Linear(const int32_t* weights, int columns, int size, const uint16_t* inputs, int rows, void* outputs, bool narrowed)
-        : weights_(weights), columns_(columns), size_(size), rows_(rows), outputs_(outputs), narrowed_(narrowed) {
+    Linear(const Matrix& matrix, int columns, int size, const uint16_t* inputs, int rows, void* outputs, bool narrowed)
+        : matrix_(matrix), columns_(columns), size_(size), rows_(rows), outputs_(outputs), narrowed_(narrowed) {
         inputs_.resize(size_t(rows) * size);
         for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = from_bf16(inputs[i]);
+        if (matrix.scales) round_rows(inputs_.data(), rows, size, whole_);
     }
 
     int phases() const override { return 1; }
@@ -255,8 +290,7 @@ class Linear : public Work {
         const int first = chunk * HEAD, panels = std::min(HEAD, ceiling(columns_, PANEL) - first);
         const int width = std::min(panels * PANEL, columns_ - first * PANEL);
         std::vector<float> outputs(size_t(rows_) * panels * PANEL);
-        multiply(weights_ + int64_t(first) * size_ / 2 * PANEL, panels, inputs_.data(), size_, rows_, size_ / 2,
-                 outputs.data(), panels * PANEL);
+        multiply_by(matrix_, first, panels, inputs_.data(), whole_, size_, rows_, outputs.data());
         for (int64_t r = 0; r < rows_; ++r) {
             const float* from = &outputs[r * panels * PANEL];
             const int64_t to = r * columns_ + first * PANEL;
@@ -268,11 +302,12 @@ class Linear : public Work {
     }
 
    private:
-    const int32_t* weights_;
+    const Matrix matrix_;
     const int columns_, size_, rows_;
     void* const outputs_;
     const bool narrowed_;
     std::vector<Activation> inputs_;
+    ByteInputs whole_;
 };
 
 }  // namespace
@@ -300,9 +335,9 @@ void forward(Pool* pool, const Model* model, const Batch* batch, int threads) {
 }
 
 // outputs [rows, columns], bf16 if `narrowed`, else float, of inputs [rows, size] bf16
-void linear(Pool* pool, const int32_t* weights, int columns, int size, const uint16_t* inputs, int rows, void* outputs,
+void linear(Pool* pool, const Matrix* matrix, int columns, int size, const uint16_t* inputs, int rows, void* outputs,
             int narrowed, int threads) {
-    Linear work(weights, columns, size, inputs, rows, outputs, narrowed != 0);
+    Linear work(*matrix, columns, size, inputs, rows, outputs, narrowed != 0);
     pool->run(work, threads);
 }
 

@@ -94,11 +94,13 @@ inline Floats rounded(Floats values) {
 typedef uint16_t Activation;
 inline Activation activation(float value) { return narrow(value); }
 inline Activation from_bf16(uint16_t value) { return value; }
+inline float plain_value(Activation value) { return widen(value); }
 #else
 #define PAIRED 0
 typedef float Activation;
 inline Activation activation(float value) { return rounded(value); }
 inline Activation from_bf16(uint16_t value) { return widen(value); }
+inline float plain_value(Activation value) { return value; }
 #endif
 
 #if PAIRED

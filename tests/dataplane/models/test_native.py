@@ -11,10 +11,11 @@ import torch
 
 from cpu_kernels import Library
 from cpu_kernels.build import EMULATED, VARIANTS, Variant, build
+from cpu_kernels.packing import rounded
 from dataplane.models.attention import Span
 from dataplane.models.generate import generate_batch, prefill, score_tokens
 from dataplane.models.kv_cache import KvCacheError
-from dataplane.models.llama import LlamaConfig, LlamaModel
+from dataplane.models.llama import LlamaConfig, LlamaModel, ModelError
 from dataplane.models.native import NativeLlama
 from tests.dataplane.models.test_bit_exactness import check as check_bits
 from tests.tiny_llama import TINY_NATIVE, tiny_native, tiny_tensors
@@ -62,6 +63,33 @@ def test_the_native_pass_is_as_close_to_the_exact_result_as_pytorch_in_bf16(chan
     tensors = tiny_tensors(config, dtype=torch.bfloat16)
     native = need_native(LlamaModel(config, tensors, feature_layers=(0, 1, 2)))
     assert_as_exact(native, LlamaModel(config, tensors, feature_layers=(0, 1, 2), native=False), exact(config))
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied": False, "hidden_size": 64, "intermediate_size": 128}])
+def test_weights_of_eight_bits_compute_the_model_with_rounded_weights(changes: dict[str, object]) -> None:
+    """As close to it as bf16 in PyTorch would be; and rows don't depend on each other."""
+    config = dataclasses.replace(TINY_NATIVE, **changes)  # type: ignore[arg-type]
+    tensors = tiny_tensors(config, dtype=torch.bfloat16)
+    native = need_native(LlamaModel(config, tensors, feature_layers=(0, 1, 2), in_bytes=True))
+    assert "8 bits" in native.kernels
+    whole = {
+        name: rounded(value.float()) if value.dim() == 2 and "embed" not in name else value
+        for name, value in tensors.items()
+    }
+    if config.tied:  # the table is looked up in bf16, the head is rounded
+        config = dataclasses.replace(config, tied=False)
+        whole["lm_head.weight"] = rounded(tensors["model.embed_tokens.weight"].float())
+    options = {"feature_layers": (0, 1, 2), "native": False}
+    pytorch = LlamaModel(config, {name: value.bfloat16() for name, value in whole.items()}, **options)  # type: ignore[arg-type]
+    reference = LlamaModel(config, {name: value.double() for name, value in whole.items()}, **options)  # type: ignore[arg-type]
+    assert_as_exact(native, pytorch, reference)
+    check_bits(native, first=29, last=40, trials=2, seed=0, tolerance=0.0)
+
+
+def test_weights_of_eight_bits_are_refused_without_the_kernels() -> None:
+    tensors = tiny_tensors(TINY_NATIVE, dtype=torch.float32)
+    with pytest.raises(ModelError, match="need the native kernels: they compute in bf16"):
+        LlamaModel(TINY_NATIVE, tensors, in_bytes=True)
 
 
 def test_keys_and_values_are_those_of_the_pytorch_pass() -> None:
@@ -140,6 +168,13 @@ def test_every_code_path_computes_the_same_model(variant: Variant, tmp_path: Pat
     model.native = NativeLlama(library, TINY_NATIVE, tensors, feature_layers=(0, 1, 2), cos=model._cos, sin=model._sin)
     assert_as_exact(model, pytorch, exact())
     check_bits(model, first=29, last=40, trials=2, seed=0, tolerance=0.0)
+    outputs = []
+    for one in (library, need_native(tiny_native()).native.library):  # type: ignore[union-attr]
+        model.native = NativeLlama(
+            one, TINY_NATIVE, tensors, feature_layers=(0, 1, 2), cos=model._cos, sin=model._sin, in_bytes=True
+        )
+        outputs.append(model.logits(score_tokens(model, TOKENS)[0]))
+    torch.testing.assert_close(*outputs, rtol=0.1, atol=0.1)  # products are exact, attention is not
 
 
 @pytest.mark.real_model

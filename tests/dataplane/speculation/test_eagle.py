@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
 from dataplane.speculation.drafters.batched import BatchedDeltas
+from dataplane.speculation.drafters.checkpoint import RECURRENT, EagleCheckpoint
 from dataplane.speculation.drafters.delta import DELTA_MODULES, TenantDelta
 from dataplane.speculation.drafters.eagle import DraftStateError, EagleDrafter
 from dataplane.speculation.types import Proposal
@@ -17,11 +19,12 @@ from tests.dataplane.speculation.eagle_worlds import CONFIG, HOT, VOCABULARY, ti
 from tests.fakes import FakeSequence
 
 STATIC = tiny_checkpoint()
+RECURRENT_STATIC = tiny_checkpoint(config=replace(CONFIG, design=RECURRENT))
 EMBEDDINGS = tiny_embeddings()
 
 
-def drafter(num_slots: int = 4, max_context: int = 64) -> EagleDrafter:
-    return EagleDrafter(STATIC, EMBEDDINGS, num_slots=num_slots, max_context=max_context, min_survival=0.0)
+def drafter(num_slots: int = 4, max_context: int = 64, static: EagleCheckpoint = STATIC) -> EagleDrafter:
+    return EagleDrafter(static, EMBEDDINGS, num_slots=num_slots, max_context=max_context, min_survival=0.0)
 
 
 def features_of(tokens: Sequence[int], seed: int = 0) -> torch.Tensor:
@@ -44,7 +47,9 @@ def delta_of(seed: int, scale: float = 0.3, rank: int = 3) -> TenantDelta:
     return TenantDelta(STATIC.sha256, rank, low_rank)
 
 
-def without_cache(tokens: Sequence[int], lookahead: int, delta: TenantDelta | None = None) -> Proposal:
+def without_cache(
+    tokens: Sequence[int], lookahead: int, delta: TenantDelta | None = None, static: EagleCheckpoint = STATIC
+) -> Proposal:
     """The same chain from the training form of the drafter, which recomputes everything for each draft token."""
     drafts: list[int] = []
     confidences = []
@@ -55,10 +60,10 @@ def without_cache(tokens: Sequence[int], lookahead: int, delta: TenantDelta | No
         rows = torch.cat([features[:-1], padding])
         example = Example(ids, len(tokens) - 1, rows, rows[:, : CONFIG.hidden_size])
         batch = collate([example], len(drafts) + 1)
-        outputs = unroll(STATIC.tensors, CONFIG, EMBEDDINGS, batch, delta.low_rank if delta else None)
-        logits = draft_logits(STATIC.tensors, outputs[-1][0, :1], delta.low_rank if delta else None)
+        outputs = unroll(static.tensors, static.config, EMBEDDINGS, batch, delta.low_rank if delta else None)
+        logits = draft_logits(static.tensors, outputs[-1][0, :1], delta.low_rank if delta else None)
         confidence, best = logits.softmax(-1)[0].max(0)
-        drafts.append(int(STATIC.hot_tokens[best]))
+        drafts.append(int(static.hot_tokens[best]))
         confidences.append(float(confidence))
     return Proposal(tuple(drafts), tuple(confidences))
 
@@ -73,14 +78,17 @@ def ready(subject: EagleDrafter, tokens: Sequence[int], slot: int = 0, pieces: i
     return sequence
 
 
+@pytest.mark.parametrize("static", [STATIC, RECURRENT_STATIC], ids=["EAGLE-3", "recurrent"])
 @pytest.mark.parametrize("delta", [None, delta_of(5)], ids=["static", "adaptive"])
-def test_drafts_are_those_of_the_training_form_which_has_no_cache(delta: TenantDelta | None) -> None:
+def test_drafts_are_those_of_the_training_form_which_has_no_cache(
+    delta: TenantDelta | None, static: EagleCheckpoint
+) -> None:
     for seed in range(4):
         tokens = random_tokens(7 + seed, seed)
-        subject = drafter()
+        subject = drafter(static=static)
         sequence = ready(subject, tokens)
         (proposal,) = subject.propose([sequence], [5], [delta])
-        expected = without_cache(tokens, 5, delta)
+        expected = without_cache(tokens, 5, delta, static)
         assert proposal.tokens == expected.tokens
         assert proposal.confidences == pytest.approx(expected.confidences, rel=1e-5)  # softmax runs in float32
         assert set(proposal.sources) == {"adaptive" if delta else "static"}

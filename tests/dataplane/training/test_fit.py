@@ -18,6 +18,7 @@ from dataplane.training.fit import (
     calibration_error,
     hot_vocabulary,
     initial_parameters,
+    shuffled_examples,
     unrolled_loss,
     vocabulary_coverage,
 )
@@ -157,3 +158,20 @@ def test_shards_survive_the_round_trip_and_the_vocabulary_covers_what_was_genera
     assert (set(hot.tolist()), coverage) == (generated | {other}, 1.0)
     assert hot_vocabulary(tmp_path, [], 2, VOCABULARY)[1] < 1.0
     assert vocabulary_coverage(tmp_path, [hot, torch.tensor([other])]) == [1.0, 0.0]
+
+
+def test_a_round_sees_every_shard_once_those_too_that_appear_meanwhile_and_none_held_out(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        write_shard(tmp_path / f"part0-{number:04d}.safetensors", [example(10 + number, 9, number)], num_prompts=1)
+
+    def numbers(examples: list[Example]) -> list[int]:
+        return [len(one.tokens) - 10 for one in examples]
+
+    for number in range(6):
+        write(number)
+    stream = shuffled_examples(tmp_path, ["part0-0000.safetensors"], random.Random(0))
+    first = numbers(next(stream))
+    write(6)
+    assert len(first) == 4 and sorted(first + numbers(next(stream))) == [1, 2, 3, 4, 5, 6]
+    second_round = numbers(next(stream)) + numbers(next(stream))
+    assert sorted(second_round) == [1, 2, 3, 4, 5, 6]

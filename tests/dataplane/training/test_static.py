@@ -86,3 +86,16 @@ def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: p
     printed = capsys.readouterr().out
     assert "colours" in printed
     assert "held-out broad prompts" in printed
+
+    for design in ("eagle3", "recurrent"):
+        folders = ["--data", str(data), "--run", str(tmp_path / design)]
+        main(
+            ["train", *common, *folders, "--seconds", "1", "--processor-time", "--vocabulary", "64", "--design", design]
+        )
+        main(["export", *common, *folders, "--out", str(tmp_path / f"{design}-checkpoint")])
+        loaded = load_checkpoint(tmp_path / f"{design}-checkpoint")
+        assert loaded.config.design == design
+        capsys.readouterr()
+        evaluation = ["--prompts", str(benchmark), "--at-once", "1", "--drafts-in-pytorch"]
+        main(["evaluate", *common, "--checkpoint", str(tmp_path / f"{design}-checkpoint"), *evaluation])
+        assert "tokens/s" in capsys.readouterr().out
