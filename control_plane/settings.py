@@ -120,6 +120,8 @@ SLIPSTREAM_PUBLIC_INFERENCE_URL = os.environ.get("SLIPSTREAM_PUBLIC_INFERENCE_UR
 SLIPSTREAM_NODE_LOST_SECONDS = _number("SLIPSTREAM_NODE_LOST_SECONDS", 30)
 # How old a load balancer's routes may be: a node goes on serving a project for this long after they stopped naming it.
 SLIPSTREAM_ROUTE_SECONDS = _number("SLIPSTREAM_ROUTE_SECONDS", 5)
+# How long one replica less must have been enough before an endpoint gives one up (fleet/scaling.py).
+SLIPSTREAM_SCALE_DOWN_SECONDS = _number("SLIPSTREAM_SCALE_DOWN_SECONDS", 300)
 
 # How long a deleted endpoint can be brought back.
 SLIPSTREAM_ENDPOINT_RETENTION_DAYS = _number("SLIPSTREAM_ENDPOINT_RETENTION_DAYS", 7)

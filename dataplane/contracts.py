@@ -14,6 +14,7 @@ S3 layout (one bucket), all of a project's objects under its own prefix:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -360,6 +361,8 @@ class NodeStatus:
     windows: tuple[SpeculationWindow, ...] = ()
     running_requests: int = 0
     waiting_requests: int = 0
+    slots: int = 0  # requests that run at once; 0: it doesn't say
+    in_flight: dict[str, int] = field(default_factory=dict)  # project id -> its requests here, running or waiting
     usage_spooled: int = 0
     traffic_dropped: int = 0
     admits: bool = True  # whether a request that comes now is taken
@@ -437,10 +440,20 @@ class TrainingReport:
 # ---------------------------------------------------------------------------------------------------------- wire form
 
 
+_PLAIN = frozenset({str, int, float, bool, types.NoneType})
+
+
+@functools.cache
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(cls))
+
+
 def to_dict(value: Any) -> Any:
     """The plain JSON form of a contract value."""
+    if type(value) in _PLAIN:  # most values of a snapshot, which holds thousands
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_dict(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {name: to_dict(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, (list, tuple)):
         return [to_dict(item) for item in value]
     if isinstance(value, dict):
@@ -448,11 +461,16 @@ def to_dict(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def from_dict(cls: type[T], data: Any, path: str = "") -> T:
     """Read `data` as a `cls`. Raises ContractError, which names the field."""
     if not isinstance(data, dict):
         raise ContractError(path, f"expected an object, got {type(data).__name__}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
         where = f"{path}.{item.name}" if path else item.name

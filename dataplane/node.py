@@ -265,6 +265,8 @@ class Node:
             reported_at=timestamp(),
             running_requests=gauges.running,
             waiting_requests=gauges.waiting,
+            slots=gauges.num_slots,
+            in_flight=self._serving.limiter.in_flight(),
             usage_spooled=self._spool.size(),
             traffic_dropped=self._segments.num_dropped,
             admits=not self._serving.is_draining,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from dataplane.speculation.types import (
+    NOTHING_CHOSEN,
     Proposal,
     SamplingParams,
     Scores,
@@ -62,11 +63,14 @@ class FakeDelta:
 class FakeTarget:
     """The next token depends on the last two (a random table); `committed` counts the KV rows of each slot."""
 
-    def __init__(self, vocab_size: int = 12, *, seed: int = 0, sharpness: float = 3.0) -> None:
+    def __init__(
+        self, vocab_size: int = 12, *, seed: int = 0, sharpness: float = 3.0, max_alternatives: int = 3
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.table = sharpness * torch.randn(vocab_size, vocab_size, vocab_size, generator=generator)
         self.committed: dict[int, int] = {}
-        self._pending: list[int] = []
+        self.max_alternatives = max_alternatives
+        self._pending: list[Proposal] = []
 
     def logits(self, tokens: Sequence[int]) -> torch.Tensor:  # [V]
         return self.table[tokens[-2] if len(tokens) > 1 else 0, tokens[-1]]
@@ -79,14 +83,23 @@ class FakeTarget:
             for token in (None, *proposal.tokens):
                 context += [] if token is None else [token]
                 rows.append(self.logits(context))
+            assert len(proposal.alternatives) <= self.max_alternatives
+            rows += [self.logits([*sequence.tokens, token]) for token in proposal.alternatives]
             offsets.append(len(rows))
-        self._pending = [len(proposal) for proposal in proposals]
+        self._pending = list(proposals)
         return Scores(torch.stack(rows), torch.zeros(len(rows), 3), tuple(offsets))
 
-    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
-        for sequence, accepted, drafted in zip(sequences, num_accepted, self._pending, strict=True):
-            assert 0 <= accepted <= drafted
-            self.committed[sequence.slot] += accepted + 1
+    def commit(
+        self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
+    ) -> None:
+        for index, (sequence, accepted, proposal) in enumerate(
+            zip(sequences, num_accepted, self._pending, strict=True)
+        ):
+            assert 0 <= accepted <= len(proposal)
+            if index in chosen:
+                assert accepted == 0
+                assert chosen[index] < len(proposal.alternatives)
+            self.committed[sequence.slot] += accepted + 1 + (index in chosen)
 
 
 class FakeDrafter:
@@ -104,7 +117,12 @@ class FakeDrafter:
         self.extended[sequence.slot] = start + len(tokens)
 
     def propose(
-        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[object]
+        self,
+        sequences: Sequence[SequenceView],
+        lookaheads: Sequence[int],
+        deltas: Sequence[object],
+        *,
+        num_alternatives: int = 0,
     ) -> list[Proposal]:
         if self.fails:
             raise RuntimeError("out of draft memory")
@@ -119,7 +137,16 @@ class FakeDrafter:
                 context.append(int(logits.argmax() if right else other))
                 confidences.append(self.skill)
             sources: tuple[Source, ...] = ("static" if delta is None else "adaptive",) * lookahead
-            proposals.append(Proposal(tuple(context[len(sequence.tokens) :]), tuple(confidences), sources))
+            tokens = tuple(context[len(sequence.tokens) :])
+            logits = self._target.logits(sequence.tokens)
+            others = [token for token in logits.topk(num_alternatives + 1).indices.tolist() if token not in tokens[:1]]
+            others = others[:num_alternatives] if tokens else []
+            chances = tuple(0.2 for _ in others)
+            proposals.append(
+                Proposal(
+                    tokens, tuple(confidences), sources, alternatives=tuple(others), alternative_confidences=chances
+                )
+            )
         return proposals
 
     def release(self, sequence: SequenceView) -> None:

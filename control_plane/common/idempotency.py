@@ -2,15 +2,16 @@
 
 Only success is stored: an error had no effect, so repeating the request may try again. A different body under the
 same key is 422; a request whose twin is still running is 409. Secrets in an answer are not stored: the replay of a
-key's creation shows everything but the key.
+key's creation shows everything but the key. With the answer goes what it needed (permissions, rank, a fresh
+authentication): who has lost any of it gets a refusal instead of the replay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
@@ -44,12 +45,13 @@ class BadKey(APIException):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The right to answer under a key; `replay` is the stored answer, if there is one."""
+    """The right to answer under a key; `replay` is the stored answer, if there is one, and `needs` what it took."""
 
     actor: str
     key: str
     request_sha256: str
     replay: Response | None = None
+    needs: tuple[tuple[str, str, str], ...] = ()
 
 
 def key_of(request: Request) -> str | None:
@@ -78,10 +80,12 @@ def begin(request: Request, actor: str) -> Ticket | None:
     if stored.request_sha256 != ticket.request_sha256:
         raise KeyReused
     replay = Response(stored.body, status=stored.status, headers={REPLAYED: "true"})
-    return Ticket(actor=actor, key=key, request_sha256=ticket.request_sha256, replay=replay)
+    return replace(ticket, replay=replay, needs=tuple(tuple(need) for need in stored.needs))
 
 
-def finish(ticket: Ticket, response: Response, *, secret_fields: tuple[str, ...] = ()) -> None:
+def finish(
+    ticket: Ticket, response: Response, *, needs: Iterable[tuple[str, str, str]], secret_fields: tuple[str, ...] = ()
+) -> None:
     """Store a success beside its effect."""
     body = without(response.data, secret_fields) if isinstance(response.data, dict) else response.data
     _records().create(
@@ -90,6 +94,7 @@ def finish(ticket: Ticket, response: Response, *, secret_fields: tuple[str, ...]
         request_sha256=ticket.request_sha256,
         status=response.status_code,
         body=json.loads(json.dumps(body, default=str)),
+        needs=list(dict.fromkeys(needs)),
     )
 
 

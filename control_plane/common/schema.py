@@ -14,13 +14,19 @@ Endpoints, speculators, training runs, keys, webhooks, usage and money of a Slip
 
 * **Who**: `Authorization: Bearer slm_…` (a management key), or the dashboard's session. Another organization's object
   is the same 404 as an absent one.
+* **Dangerous acts** of a person's session need an authentication within 15 minutes, else they are a 403
+  `reauthentication_required`: changing members, invitations, service accounts and their keys, or whether a second
+  factor is required; exporting or deleting traffic; deleting an endpoint; draining a node, taking its credential or
+  making a token for a new one. Repeat them after `POST /_allauth/app/v1/auth/reauthenticate`. Keys have no second way
+  to prove themselves and are not asked.
 * **Bodies** are JSON (`application/json`, at most 1 MiB, 64 levels deep). An unknown field or parameter is a 400; every
   error is an RFC 9457 problem whose `errors` point at the field.
 * **Lists** are newest first: `?limit=` (1 to 100, by default 20) and `?after=` (`next_cursor` of the page before).
 * **Writes** take `?validate_only=true`: everything is checked, permissions and states too, the answer (200) is the one
   to expect without its secrets, and nothing happens. Ids in it name nothing.
 * **POST** takes `Idempotency-Key` (1 to 255 characters, kept for 24 hours): a repeated request gets the first one's
-  answer, marked with `Idempotency-Replayed: true`; the same key with another request is a 422.
+  answer, marked with `Idempotency-Replayed: true` (and without secrets), as long as the caller still has the
+  permissions that it took; the same key with another request is a 422.
 * **Changes of an endpoint** need its ETag as `If-Match`.
 * **Long work** is a 202 with the resource, whose `state` and `state_reason` tell how it goes.
 * **Limits**: 600 requests a minute for each principal (a bucket that holds 600 and fills in a minute), 60 failed

@@ -82,6 +82,7 @@ class ApiView(APIView):
         if method == "post" and idempotency.key_of(request) is not None and not self._validate_only:
             self._ticket = idempotency.begin(request, self.principal.actor)
             if self._ticket is not None and self._ticket.replay is not None:
+                self.principal.meet(self._ticket.needs)  # the caller may have lost what the answer took
                 replay = self._ticket.replay
                 self.post = lambda *_, **__: replay
 
@@ -111,7 +112,7 @@ class ApiView(APIView):
         succeeded = response.status_code < 300
         ticket = self._ticket
         if ticket is not None and ticket.replay is None and succeeded:
-            idempotency.finish(ticket, response, secret_fields=self.secret_fields)
+            idempotency.finish(ticket, response, needs=self.principal.needs, secret_fields=self.secret_fields)
         if self._validate_only and succeeded:
             self._take_back(response)
         if self._seen_before is not None:

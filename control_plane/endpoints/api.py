@@ -95,6 +95,8 @@ class Endpoint(ApiView):
 
 def _set_desired(view: ApiView, request: Request, endpoint_id: str, desired: str) -> Response:
     found = selectors.endpoint(view.principal, endpoint_id, "endpoint:write")
+    if desired == "deleted":
+        view.principal.require_recent_authentication()
     changed = services.set_desired_state(
         found,
         desired,

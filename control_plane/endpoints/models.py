@@ -97,9 +97,13 @@ class Endpoint(TenantModel, Stateful):
     max_lookahead = models.PositiveSmallIntegerField(default=8)
     # Share of adaptive requests that the static speculator serves alone, as the live comparison.
     holdout_rate = models.FloatField(default=0.01)
-    # Ready nodes below which it is degraded, and the number of nodes that placement aims for.
+    # Ready nodes below which it is degraded, and the number of nodes that it grows to under load.
     min_replicas = models.PositiveSmallIntegerField(default=1)
     max_replicas = models.PositiveSmallIntegerField(default=1)
+    # Observed (fleet/scaling.py): what placement aims for now, since when one less would do; and the nodes that serve.
+    desired_replicas = models.PositiveSmallIntegerField(default=1)
+    quiet_since = models.DateTimeField(null=True, blank=True)
+    ready_replicas = models.PositiveSmallIntegerField(default=0)
     # Soft deletion: when it was asked for, what the endpoint wanted before, and when nothing could bring it back.
     deleted_at = models.DateTimeField(null=True, blank=True)
     desired_before = models.CharField(max_length=16, blank=True, default="")
@@ -124,6 +128,10 @@ class Endpoint(TenantModel, Stateful):
             models.CheckConstraint(
                 condition=Q(min_replicas__gte=1, max_replicas__gte=F("min_replicas"), max_replicas__lte=MAX_REPLICAS),
                 name="endpoint_replicas",
+            ),
+            models.CheckConstraint(
+                condition=Q(desired_replicas__gte=F("min_replicas"), desired_replicas__lte=F("max_replicas")),
+                name="endpoint_desired_replicas",
             ),
             models.CheckConstraint(
                 condition=Q(desired_state="deleted", deleted_at__isnull=False)

@@ -69,7 +69,7 @@ class EndpointPolicy(DeploymentPolicy):
         min_value=1,
         max_value=MAX_REPLICAS,
         required=False,
-        help_text="Nodes that it is placed on, if there is room.",
+        help_text="Nodes that it is placed on under load, if there are as many: see `desired_replicas`.",
     )
 
 
@@ -114,6 +114,11 @@ class EndpointSerializer(serializers.Serializer[Any]):
     holdout_rate = serializers.FloatField()
     min_replicas = serializers.IntegerField()
     max_replicas = serializers.IntegerField()
+    desired_replicas = serializers.IntegerField(
+        help_text="What the load asks for, from `min_replicas` to `max_replicas`: up at once, down one at a time after "
+        "a quiet time. Each change is an event (`scaled`)."
+    )
+    ready_replicas = serializers.IntegerField(help_text="Nodes that serve it now.")
     deployment_id = serializers.CharField(help_text="The active deployment, which the policy above is of.")
     rollout_id = serializers.CharField(allow_null=True, help_text="The open rollout.")
     undelete_until = serializers.SerializerMethodField()

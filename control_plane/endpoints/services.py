@@ -40,6 +40,7 @@ def create_endpoint(
     if "max_replicas" not in options:
         endpoint.max_replicas = max(endpoint.max_replicas, endpoint.min_replicas)
     _check_replicas(endpoint.min_replicas, endpoint.max_replicas)
+    endpoint.desired_replicas = endpoint.min_replicas
     with _name_taken():
         endpoint.save(force_insert=True)
     deployments.create(endpoint, deployments.first_specification(endpoint), weight=WHOLE, active=True)
@@ -80,7 +81,8 @@ def update_endpoint(
         for name, value in replicas.items():
             setattr(locked, name, value)
         _check_replicas(locked.min_replicas, locked.max_replicas)
-        locked.save(update_fields=list(replicas))
+        locked.desired_replicas = min(max(locked.desired_replicas, locked.min_replicas), locked.max_replicas)
+        locked.save(update_fields=[*replicas, "desired_replicas"])
         announce(locked)
         difference = {name: [before[name], value] for name, value in replicas.items()}
         audited(locked, "endpoint.update", difference, actor, request_id)
@@ -111,7 +113,8 @@ def set_desired_state(
     before, locked.desired_state = locked.desired_state, desired
     if desired == "deleted":
         locked.deleted_at, locked.desired_before = timezone.now(), before
-    locked.save(update_fields=["desired_state", "deleted_at", "desired_before"])
+    locked.desired_replicas, locked.quiet_since = locked.min_replicas, None  # no load yet, or no more
+    locked.save(update_fields=["desired_state", "deleted_at", "desired_before", "desired_replicas", "quiet_since"])
     announce(locked)
     audited(locked, "endpoint.desired_state", {"desired_state": [before, desired]}, actor, request_id)
     return locked

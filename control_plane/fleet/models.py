@@ -47,6 +47,9 @@ class Node(Stateful):
     loaded = models.JSONField(default=list)
     running_requests = models.PositiveIntegerField(default=0)
     waiting_requests = models.PositiveIntegerField(default=0)
+    # Requests that it runs at once (0: it doesn't say), and that each project has there, running or waiting.
+    slots = models.PositiveIntegerField(default=0)
+    in_flight = models.JSONField(default=dict)
     usage_spooled = models.PositiveBigIntegerField(default=0)
     traffic_dropped = models.PositiveBigIntegerField(default=0)
     registered_at = models.DateTimeField(default=timezone.now)

@@ -148,14 +148,14 @@ def _believed_alive(nodes: dict[str, Node], num_held: Mapping[str, int]) -> set[
 
 
 def wanted_replicas(model: str | None = None) -> dict[str, dict[str, int]]:
-    """On how many nodes each project wants to be, by target model: as many as its most wanting endpoint allows."""
+    """On how many nodes each project wants to be, by target model: as many as its most wanting endpoint."""
     alive = Q(desired_state="running") | ~Q(state__in=["stopped", "deleted"])
     rows = Endpoint.objects.unscoped().filter(alive)
     if model is not None:
         rows = rows.filter(model_id=model)
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for model_id, project_id, most in (
-        rows.order_by().values_list("model_id", "project_id").annotate(most=Max("max_replicas"))
+        rows.order_by().values_list("model_id", "project_id").annotate(most=Max("desired_replicas"))
     ):
         found[model_id][project_id] = most
     return found

@@ -14,6 +14,7 @@ from control_plane.common.states import transition
 from control_plane.endpoints.models import Endpoint
 from control_plane.fleet.models import Node
 from control_plane.fleet.placement import place_all
+from control_plane.fleet.scaling import rescale
 from control_plane.tenants.models import Placement
 
 
@@ -27,6 +28,7 @@ class Serving:
     lagging: int | None  # oldest generation among nodes that are heard of
     needed: int = 1  # ready nodes below which the endpoint is degraded
     newest: int | None = None  # newest generation among ready nodes
+    replicas: int = 0  # nodes that serve the project
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,10 @@ def _away(going: str, gone: str, state: str, generation: int, serving: Serving) 
     return None
 
 
-def serving_of(nodes: Iterable[Node], needed: int = 1) -> Serving:
-    nodes = list(nodes)
+def serving_of(held: Iterable[tuple[Node, int]], needed: int = 1) -> Serving:
+    """held: nodes, each with the generation that brought the project there."""
+    held = list(held)
+    nodes = [node for node, _ in held]
     ready = sorted((node.applied_generation for node in nodes if node.serves(0)), reverse=True)
     return Serving(
         heard=len(nodes),
@@ -85,18 +89,21 @@ def serving_of(nodes: Iterable[Node], needed: int = 1) -> Serving:
         lagging=min((node.applied_generation for node in nodes), default=None),
         needed=needed,
         newest=max(ready, default=None),
+        replicas=sum(node.serves(generation) for node, generation in held),
     )
 
 
 def reconcile(node_id: str | None = None) -> int:
     """Move every endpoint (of the projects on one node) as far as it goes now. Returns the number of moves.
 
-    1. In a whole sweep, find silent nodes and mark them lost, and place projects on nodes. (A heartbeat, which holds
-    its own node's row, doesn't: two of them would wait for each other.) 2. Sum up the nodes that hold each project.
+    1. In a whole sweep, find silent nodes and mark them lost, see how many replicas the load asks for, and place
+    projects on nodes. (A heartbeat, which holds its own node's row, doesn't: two of them would wait for each other.)
+    2. Sum up the nodes that hold each project.
     3. Take each endpoint's steps.
     """
     if node_id is None:
         mark_lost()
+        rescale()
         place_all()
     holders = _holders(node_id)
     rows = Endpoint.objects.unscoped().exclude(state="deleted", desired_state="deleted")
@@ -109,22 +116,23 @@ def reconcile(node_id: str | None = None) -> int:
     return moves
 
 
-def _holders(node_id: str | None) -> dict[tuple[str, str], list[Node]]:
-    """The nodes that hold each project, by project and target model; of all projects, or of those on one node."""
+def _holders(node_id: str | None) -> dict[tuple[str, str], list[tuple[Node, int]]]:
+    """The nodes that hold each project, by project and target model, with the generation that brought it; of all
+    projects, or of those on one node."""
     placements = Placement.objects.unscoped()
     if node_id is not None:
         placements = placements.filter(project__in=Placement.objects.filter(node=node_id).values("project"))
-    pairs = list(placements.values_list("project_id", "node_id"))
-    nodes = {node.id: node for node in Node.objects.exclude(state="lost").filter(pk__in={node for _, node in pairs})}
-    found: dict[tuple[str, str], list[Node]] = {}
-    for project_id, holder in pairs:
+    held = list(placements.values_list("project_id", "node_id", "generation"))
+    nodes = {node.id: node for node in Node.objects.exclude(state="lost").filter(pk__in={node for _, node, _ in held})}
+    found: dict[tuple[str, str], list[tuple[Node, int]]] = {}
+    for project_id, holder, generation in held:
         if node := nodes.get(holder):
-            found.setdefault((project_id, node.model), []).append(node)
+            found.setdefault((project_id, node.model), []).append((node, generation))
     return found
 
 
 def _settle(seen: Endpoint, serving: Serving) -> int:
-    if next_move(seen.state, seen.desired_state, seen.generation, serving) is None and _observed(seen, serving) is None:
+    if next_move(seen.state, seen.desired_state, seen.generation, serving) is None and not _observed(seen, serving):
         return 0
     moves = 0
     with transaction.atomic():
@@ -132,16 +140,17 @@ def _settle(seen: Endpoint, serving: Serving) -> int:
         while move := next_move(endpoint.state, endpoint.desired_state, endpoint.generation, serving):
             transition(endpoint, move.state, code=move.code, message=move.message)
             moves += 1
-        if (observed := _observed(endpoint, serving)) is not None:
-            Endpoint.objects.unscoped().filter(pk=endpoint.pk).update(observed_generation=observed)
+        if observed := _observed(endpoint, serving):
+            Endpoint.objects.unscoped().filter(pk=endpoint.pk).update(**observed)
     return moves
 
 
-def _observed(endpoint: Endpoint, serving: Serving) -> int | None:
-    """The endpoint's generation once a ready node has applied it, if that is news."""
-    if serving.newest is None or serving.newest < endpoint.generation:
-        return None
-    return endpoint.generation if endpoint.observed_generation != endpoint.generation else None
+def _observed(endpoint: Endpoint, serving: Serving) -> dict[str, int]:
+    """What is news: the endpoint's generation once a ready node has applied it, and how many nodes serve it."""
+    news = {"ready_replicas": serving.replicas if endpoint.desired_state == "running" else 0}
+    if serving.newest is not None and serving.newest >= endpoint.generation:
+        news["observed_generation"] = endpoint.generation
+    return {name: value for name, value in news.items() if getattr(endpoint, name) != value}
 
 
 def mark_lost() -> None:

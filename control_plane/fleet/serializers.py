@@ -45,6 +45,7 @@ class NodeSerializer(serializers.Serializer[Any]):
     loaded = LoadedSerializer(many=True)
     running_requests = serializers.IntegerField()
     waiting_requests = serializers.IntegerField()
+    slots = serializers.IntegerField(help_text="Requests that it runs at once; 0: it doesn't say.")
     usage_spooled = serializers.IntegerField()
     traffic_dropped = serializers.IntegerField()
     registered_at = serializers.DateTimeField()

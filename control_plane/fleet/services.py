@@ -23,7 +23,7 @@ from dataplane import contracts
 logger = logging.getLogger(__name__)
 
 _MOMENTS = ("first_token", "per_token", "acceptance")
-_COUNTS = ("applied_generation", "running_requests", "waiting_requests", "usage_spooled", "traffic_dropped")
+_COUNTS = ("applied_generation", "running_requests", "waiting_requests", "slots", "usage_spooled", "traffic_dropped")
 
 
 @transaction.atomic
@@ -44,6 +44,8 @@ def report(node: Node, status: contracts.NodeStatus) -> None:
     node.loaded = contracts.to_dict(status.loaded)
     node.running_requests = status.running_requests
     node.waiting_requests = status.waiting_requests
+    node.slots = status.slots
+    node.in_flight = status.in_flight
     node.usage_spooled = status.usage_spooled
     node.traffic_dropped = status.traffic_dropped
     node.admits = status.admits
@@ -82,6 +84,8 @@ def _check(status: contracts.NodeStatus) -> None:
     for name in _COUNTS:
         if not 0 <= getattr(status, name) < 2**31:
             raise Invalid(f"{name} is out of range.", pointer=f"/{name}")
+    if not all(0 <= count < 2**31 for count in status.in_flight.values()):
+        raise Invalid("in_flight is out of range.", pointer="/in_flight")
 
 
 def _observed(status: contracts.NodeStatus, desired: str) -> str:

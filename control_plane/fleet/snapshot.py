@@ -21,6 +21,25 @@ from control_plane.speculators.selectors import (
 from control_plane.tenants.models import ApiKey, NodeSnapshot, Placement, Project
 from dataplane import contracts
 
+# A node holds hundreds of projects: only what a snapshot says is read of them.
+_OF_PROJECT = (
+    "organization_id",
+    "cache_salt",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_concurrent_requests",
+)
+_OF_DEPLOYMENT = (
+    "endpoint_id",
+    "number",
+    "active",
+    "weight",
+    "speculation_mode",
+    "max_lookahead",
+    "holdout_rate",
+    "speculator_version_id",
+)
+
 
 @transaction.atomic
 def build(node: Node) -> contracts.Snapshot:
@@ -32,10 +51,10 @@ def build(node: Node) -> contracts.Snapshot:
     rows = NodeSnapshot.objects.select_for_update(no_key=True).filter(pk=node.pk)
     generation = rows.values_list("generation", flat=True).first() or 0
     desired = Node.objects.values_list("desired", flat=True).get(pk=node.pk)
-    placed = {row.project_id: row for row in Placement.objects.filter(node=node.pk)}
-    endpoints = list(
-        Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted").order_by("id")
-    )
+    rows_here = Placement.objects.filter(node=node.pk).only("project_id", "is_resident", "leaving_since")
+    placed = {row.project_id: row for row in rows_here}
+    rows_of_model = Endpoint.objects.filter(project__in=placed, model_id=node.model).exclude(desired_state="deleted")
+    endpoints = list(rows_of_model.only("project_id", "model_id", "name", "desired_state").order_by("id"))
     project_ids = sorted(placed)
     policies = traffic_policy_rows(project_ids)
     versions = active_version_refs(project_ids)
@@ -57,7 +76,7 @@ def build(node: Node) -> contracts.Snapshot:
         draining=desired == "drained",
         projects=tuple(
             _project(project, policies.get(project.id) or TrafficPolicy(end_user_key=""), placed[project.id])
-            for project in Project.objects.unscoped().filter(id__in=project_ids).order_by("id")
+            for project in Project.objects.unscoped().filter(id__in=project_ids).only(*_OF_PROJECT).order_by("id")
         ),
         keys=_keys(project_ids),
         endpoints=tuple(_endpoint(endpoint, deployments[endpoint.id], speculator) for endpoint in endpoints),
@@ -70,7 +89,7 @@ def _deployments(endpoints: list[Endpoint]) -> dict[str, list[Deployment]]:
     coming = Rollout.objects.filter(endpoint__in=endpoints).exclude(state__in=ROLLOUT_ENDED).values("target")
     rows = Deployment.objects.filter(Q(active=True) | Q(weight__gt=0) | Q(pk__in=coming), endpoint__in=endpoints)
     found: dict[str, list[Deployment]] = {}
-    for row in rows.order_by("endpoint_id", "-active", "number"):
+    for row in rows.only(*_OF_DEPLOYMENT).order_by("endpoint_id", "-active", "number"):
         found.setdefault(row.endpoint_id, []).append(row)
     return found
 
@@ -135,16 +154,18 @@ def _keys(project_ids: list[str]) -> tuple[contracts.KeyDigest, ...]:
     rows = ApiKey.objects.filter(live, project__in=project_ids, revoked_at=None).order_by("id")
     return tuple(
         contracts.KeyDigest(
-            key_id=row.id,
-            project_id=row.project_id,
-            digest=row.digest,
-            pepper_id=row.pepper_id,
-            expires_at=_rfc3339(row.expires_at) if row.expires_at else None,
-            scopes=tuple(row.scopes),
-            endpoints=tuple(row.endpoints),
-            allowed_ips=tuple(row.allowed_ips),
+            key_id=key_id,
+            project_id=project_id,
+            digest=digest,
+            pepper_id=pepper_id,
+            expires_at=_rfc3339(expires_at) if expires_at else None,
+            scopes=tuple(scopes),
+            endpoints=tuple(endpoints),
+            allowed_ips=tuple(allowed_ips),
         )
-        for row in rows
+        for key_id, project_id, digest, pepper_id, expires_at, scopes, endpoints, allowed_ips in rows.values_list(
+            "id", "project_id", "digest", "pepper_id", "expires_at", "scopes", "endpoints", "allowed_ips"
+        )
     )
 
 

@@ -51,6 +51,7 @@ class Organizations(ApiView):
         if owner is None:
             raise Forbidden("Only a signed-in person can found an organization.")
         made = services.create_organization(body["name"], owner=owner, request_id=self.request_id)
+        self.principal.will_need("organization:read", made.id)
         return Response(OrganizationSerializer(made).data, status=201)
 
 

@@ -131,6 +131,7 @@ class AcceptedInvitation(ApiView):
         if user is None:
             raise Forbidden("Only a signed-in person can join an organization.")
         made = invitations.accept(body["token"], user=user, request_id=self.request_id)
+        self.principal.will_need("member:read", made.organization_id)
         return Response(MemberSerializer(made).data, status=201)
 
 

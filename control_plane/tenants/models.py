@@ -254,7 +254,10 @@ class AuditEvent(TenantModel):
 
 
 class IdempotencyRecord(models.Model):
-    """The answer to a POST, stored in the transaction of its effect (`common/idempotency.py`)."""
+    """The answer to a POST, stored in the transaction of its effect (`common/idempotency.py`).
+
+    needs: what the answer required of the actor, and its replay requires again (`Principal.needs`).
+    """
 
     id = models.BigAutoField(primary_key=True)
     actor = models.CharField(max_length=64)
@@ -262,6 +265,7 @@ class IdempotencyRecord(models.Model):
     request_sha256 = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField()
     body = models.JSONField(null=True)
+    needs = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.db.models import QuerySet
 
-from control_plane.common.errors import Forbidden, Invalid, NotFound
+from control_plane.common.errors import Invalid, NotFound
 from control_plane.common.ids import InvalidId
 from control_plane.common.scoping import TenantModel
 from control_plane.tenants.models import (
@@ -41,8 +41,7 @@ def organizations(principal: Principal) -> QuerySet[Organization]:
 def organization(principal: Principal, organization_id: str, permission: str = "organization:read") -> Organization:
     """Raises NotFound outside of the principal's organizations, Forbidden without the permission or, with the code
     `second_factor_required`, to a member who has yet to set one up."""
-    if organization_id in principal.barred:
-        raise Forbidden("This organization requires a second factor of you.", code="second_factor_required")
+    principal.require_second_factor_of(organization_id)
     found = one_or_404(organizations(principal), organization_id)
     principal.require(permission, found.id)
     return found

@@ -147,6 +147,7 @@ class ApiKeyCreate(StrictSerializer):
         default=inference_scopes,
         min_length=1,
         max_length=len(INFERENCE_SCOPES),
+        error_messages={"min_length": "Choose one at least."},
         help_text="`inference:read` lists models, `inference:write` generates.",
     )
     endpoints = serializers.ListField(

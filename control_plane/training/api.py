@@ -210,6 +210,7 @@ class Traffic(ApiView):
     )
     def delete(self, request: Request, project_id: str) -> Response:
         project = find_project(self.principal, project_id, "traffic:delete")
+        self.principal.require_recent_authentication()
         receipt = erasure.request_erasure(project, actor=self.principal.actor, request_id=self.request_id)
         return Response(ErasureReceiptSerializer(receipt).data, status=202)
 
@@ -232,6 +233,7 @@ class Erasures(ApiView):
     )
     def post(self, request: Request, project_id: str) -> Response:
         project = find_project(self.principal, project_id, "traffic:delete")
+        self.principal.require_recent_authentication()
         body = read_body(EndUserErasureBody, request)
         receipt = erasure.request_end_user_erasure(
             project, body["end_user"], actor=self.principal.actor, request_id=self.request_id
@@ -251,6 +253,7 @@ class Export(ApiView):
     )
     def get(self, request: Request, project_id: str) -> HttpResponse:
         project = find_project(self.principal, project_id, "traffic:export")
+        self.principal.require_recent_authentication()
         part = export_traffic(
             project,
             object_store(),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from control_plane.speculators.models import Speculator, TrafficPolicy
 from control_plane.training.config import TrainingConfig
 from control_plane.training.models import OPEN, RunState, TrafficSegment, TrainingRun
-from control_plane.training.selectors import training_used
+from control_plane.training.selectors import TrainingUsed, training_used
 from control_plane.training.services import over_quota
 
 COMPARED_RUNS = 10
@@ -38,10 +38,11 @@ def estimate(speculator: Speculator, config: TrainingConfig) -> TrainingEstimate
     """A handful of queries over the project's own rows; starts nothing."""
     project = speculator.project_id
     runs = TrainingRun.objects.filter(project=project, speculator=speculator)
-    seen = runs.aggregate(last=Max("last_segment_id"))["last"] or 0
-    segments = TrafficSegment.objects.filter(project=project)
-    stored = segments.aggregate(sum=Sum("records", default=0))["sum"]
-    new = segments.filter(id__gt=seen).aggregate(sum=Sum("records", default=0))["sum"]
+    before = runs.aggregate(last=Max("last_segment_id"), open=Count("id", filter=Q(state__in=OPEN)))
+    is_new = Q(id__gt=before["last"] or 0)
+    found = TrafficSegment.objects.filter(project=project).aggregate(
+        stored=Sum("records", default=0), new=Sum("records", default=0, filter=is_new)
+    )
     past = list(
         runs.filter(state__in=(RunState.SUCCEEDED, RunState.REJECTED), training_milliseconds__gt=0, attempts=1)
         .order_by("-created_at")
@@ -50,8 +51,8 @@ def estimate(speculator: Speculator, config: TrainingConfig) -> TrainingEstimate
     seconds = -(-sum(past) // (1000 * len(past))) if past else config.max_seconds
     used = training_used(project)
     return TrainingEstimate(
-        records=min(stored, config.max_records),
-        new_records=new,
+        records=min(found["stored"], config.max_records),
+        new_records=found["new"],
         seconds=seconds,
         max_seconds=config.wall_seconds,
         measured_runs=len(past),
@@ -62,7 +63,7 @@ def estimate(speculator: Speculator, config: TrainingConfig) -> TrainingEstimate
         max_runs_per_day=config.quotas.project_runs_per_day,
         seconds_today=used.seconds,
         max_seconds_per_day=config.quotas.project_seconds_per_day,
-        refusal=_refusal(speculator, config),
+        refusal=_refusal(project, bool(before["open"]), used, config),
     )
 
 
@@ -71,10 +72,9 @@ def cost(seconds: int, price_per_hour: int) -> int:
     return -(-seconds * price_per_hour // 3600)
 
 
-def _refusal(speculator: Speculator, config: TrainingConfig) -> str | None:
-    policy = TrafficPolicy.objects.filter(project=speculator.project_id).first()
-    if policy is None or not policy.capture:
+def _refusal(project_id: str, is_one_open: bool, used: TrainingUsed, config: TrainingConfig) -> str | None:
+    if not TrafficPolicy.objects.filter(project=project_id, capture=True).exists():
         return "The project has not consented to training on its traffic."
-    if TrainingRun.objects.filter(project=speculator.project_id, speculator=speculator, state__in=OPEN).exists():
+    if is_one_open:
         return "A training run of this speculator is not finished yet."
-    return over_quota(speculator.project_id, config.quotas)
+    return over_quota(used, config.quotas)

@@ -28,7 +28,7 @@ from control_plane.training.segments import (
     segment_day,
     traffic_prefix,
 )
-from control_plane.training.selectors import training_used
+from control_plane.training.selectors import TrainingUsed, training_used
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ def start_run(
     policy = TrafficPolicy.objects.filter(project=speculator.project_id).first()
     if policy is None or not policy.capture:
         raise Conflict("The project has not consented to training on its traffic.", code="no_consent")
-    if (refusal := over_quota(speculator.project_id, quotas or training_config().quotas)) is not None:
+    used = training_used(speculator.project_id)
+    if (refusal := over_quota(used, quotas or training_config().quotas)) is not None:
         raise Conflict(refusal, code="training_quota")
     try:
         with transaction.atomic():
@@ -143,9 +144,8 @@ def start_run(
     return run
 
 
-def over_quota(project_id: str, quotas: Quotas) -> str | None:
+def over_quota(used: TrainingUsed, quotas: Quotas) -> str | None:
     """Why the project may start no run now, in a sentence; None if it may. A share counts over the last 24 hours."""
-    used = training_used(project_id)
     if used.runs >= quotas.project_runs_per_day:
         return f"The project has started {used.runs} runs in 24 hours, of {quotas.project_runs_per_day} that it may."
     if used.seconds >= quotas.project_seconds_per_day:

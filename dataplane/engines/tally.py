@@ -33,10 +33,12 @@ class Tally:
     def add(self, outcome: StepOutcome, timing: StepTiming, batch: int) -> None:
         """A step over `batch` sequences, which share its seconds."""
         self._steps += 1
+        # A place counts once, however many candidates stood for it.
+        num_accepted = outcome.num_accepted if outcome.alternative is None else 1
         for position, source in enumerate(outcome.proposal.sources):
             self._drafted_at[position] += 1
             self._drafted_by[source] += 1
-            if position < outcome.num_accepted:
+            if position < num_accepted:
                 self._accepted_at[position] += 1
                 self._accepted_by[source] += 1
         self._draft_seconds += timing.draft / batch

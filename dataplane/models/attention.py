@@ -31,6 +31,8 @@ class Span:
     slot: int
     start: int
     count: int
+    # Rows after these that stand at position start + 1 too, each beside the second one; only in models/native.py.
+    alternatives: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Keys and values of running sequences: one slot, a contiguous run of rows, per sequence.
 
-             slot 0                  slot 1                       (per layer)
-    rows   0 . . . . . context   context . . . . 2 context
+             slot 0                  slot 1                       (per layer)        aside
+    rows   0 . . . . . context   context . . . . 2 context        ...        NUM_ASIDE for each slot
            [ committed )( provisional )  unused
 
 Row `slot * context + position` holds the keys, then the values, of all key-value heads at that position. Rows at and
 beyond a sequence's committed length are provisional or stale: attention never looks at them, and they are finite.
+Alternatives for one position lie aside until one of them is committed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+NUM_ASIDE = 4  # rows of a slot for alternatives
 KEY_BLOCK = 128  # keys are read in whole blocks; see attention.py
 
 
@@ -38,7 +40,7 @@ class KvCache:
         self.max_context = max_context
         # Attention reads keys in blocks, so that every slot ends on a block's border.
         self.stride = -(-max_context // KEY_BLOCK) * KEY_BLOCK
-        shape = (num_slots * self.stride, 2 * num_kv_heads * head_dim)
+        shape = (num_slots * (self.stride + NUM_ASIDE), 2 * num_kv_heads * head_dim)
         self.layers = [_zeros(shape, dtype, device) for _ in range(num_layers)]  # [rows, 2 * kv * dim]
         self._free = list(range(num_slots - 1, -1, -1))
         self._lengths: dict[int, int] = {}
@@ -74,6 +76,18 @@ class KvCache:
         if not self._lengths[slot] <= length <= self.max_context:
             raise KvCacheError(f"slot {slot} holds {self._lengths[slot]} of {self.max_context}, cannot hold {length}")
         self._lengths[slot] = length
+
+    def row_aside(self, slot: int, index: int) -> int:
+        """Where the slot's alternative `index` lies. Raises KvCacheError beyond NUM_ASIDE."""
+        if not 0 <= index < NUM_ASIDE:
+            raise KvCacheError(f"alternative {index} of at most {NUM_ASIDE}")
+        return self.num_slots * self.stride + slot * NUM_ASIDE + index
+
+    def adopt(self, slot: int, index: int, position: int) -> None:
+        """The alternative takes its place in the sequence."""
+        row, aside = slot * self.stride + position, self.row_aside(slot, index)
+        for layer in self.layers:
+            layer[row] = layer[aside]
 
     def read(self, slot: int, start: int, end: int) -> torch.Tensor:
         """A copy of positions start..end: [layers, end - start, 2 * kv * dim]."""

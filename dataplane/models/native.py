@@ -29,15 +29,25 @@ class RowPlan:
 
     positions: torch.Tensor  # int64 [R]
     offsets: torch.Tensor  # int64 [R] cache row of position 0 of its sequence
+    places: torch.Tensor  # int64 [R] cache row that it writes: offset + position, or aside
 
 
 def plan_rows(spans: Sequence[Span], cache: KvCache) -> RowPlan:
     """Rows of `spans`, in this order. Raises KvCacheError."""
     if any(span.start + span.count > cache.max_context for span in spans):
         raise KvCacheError(f"a sequence would grow beyond {cache.max_context} positions")
-    positions = [position for span in spans for position in range(span.start, span.start + span.count)]
-    offsets = [span.slot * cache.stride for span in spans for _ in range(span.count)]
-    return RowPlan(torch.tensor(positions), torch.tensor(offsets))
+    positions: list[int] = []
+    offsets: list[int] = []
+    places: list[int] = []
+    for span in spans:
+        first = span.slot * cache.stride
+        positions += range(span.start, span.start + span.count)
+        places += range(first + span.start, first + span.start + span.count)
+        for index in range(span.alternatives):
+            positions.append(span.start + 1)
+            places.append(cache.row_aside(span.slot, index))
+        offsets += [first] * (span.count + span.alternatives)
+    return RowPlan(torch.tensor(positions), torch.tensor(offsets), torch.tensor(places))
 
 
 def unsupported(config: LlamaConfig, embedding: torch.Tensor) -> str | None:
@@ -118,6 +128,7 @@ class NativeLlama:
             tokens=tokens.data_ptr(),
             positions=plan.positions.data_ptr(),
             offsets=plan.offsets.data_ptr(),
+            places=plan.places.data_ptr(),
             cache=(ctypes.c_void_p * len(cache.layers))(*(layer.data_ptr() for layer in cache.layers)),
             hidden=outputs.data_ptr(),
             captured=captured.data_ptr(),

@@ -237,6 +237,11 @@ class RateLimiter:
             if project_id in self._tokens:
                 self._tokens[project_id].level -= completion_tokens
 
+    def in_flight(self) -> dict[str, int]:
+        """Requests that were admitted and have not ended, by project."""
+        with self._lock:
+            return dict(self._running)
+
     def states(self, project_id: str) -> dict[str, LimitState]:
         with self._lock:
             return self._states(project_id)

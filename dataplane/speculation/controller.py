@@ -3,7 +3,8 @@
 Goodput is expected tokens per second. `price` is the goodput that the node reaches anyway at this batch size: a
 second of its time is worth that many tokens. A draft token is worth its slot iff its survival (the probability that
 it and all before it are accepted) exceeds price times the seconds that it adds; a stair-shaped latency curve is
-checked at every step of the stair. Lookahead 0 is an answer like any other.
+checked at every step of the stair. An alternative to the first token competes with the tail of the chain, by the
+probability that the target prefers it. Lookahead 0 is an answer like any other.
 
 The controller looks at contexts, confidences and evidence only, never at the randomness of verification, and decides
 before the target's forward: its choices cannot bias the output.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dataplane.speculation.calibration import CellRate, sampling_class
 from dataplane.speculation.drafters.memory import Evidence
@@ -41,6 +42,14 @@ class Explanation:
     seconds: float  # expected of the whole step, on the machine as it was while the last steps were measured
 
 
+class Slot(NamedTuple):
+    """A row that may be scored."""
+
+    survival: float  # the probability that its token is accepted
+    place: int  # of its sequence in the batch
+    is_alternative: bool = False
+
+
 class Controller:
     """One per engine; its thread alone uses it. `table` is swept by the engine before it serves.
 
@@ -55,6 +64,7 @@ class Controller:
         self._tokens: dict[int, float] = {}  # batch size -> running mean of the expected tokens of a step
         self._seconds: dict[int, float] = {}  # and of its expected seconds
         self._recalled: dict[int, list[CellRate]] = {}  # by slot: rates of the memory's proposal in this step
+        self._offered: dict[int, Proposal] = {}  # by slot: neural proposals with alternatives, before the cut
         self._drafted = (0, 0)  # sequences with a neural draft in this step, its longest
         self._held_out: set[int] = set()  # slots whose requests the floor policy serves
         self._expected: list[float] = []  # tokens that each sequence of this step should emit
@@ -94,11 +104,14 @@ class Controller:
             plans.append(plan)
         return plans
 
-    def cut(self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]) -> list[int]:
-        """How many tokens of each proposal are worth a slot, over the whole batch."""
-        slots: list[tuple[float, int]] = []  # (survival, sequence)
+    def cut(
+        self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]
+    ) -> list[Proposal]:
+        """The parts of the proposals that are worth their slots, over the whole batch."""
+        slots: list[Slot] = []
         whole = [0] * len(sequences)
         num_neural = longest = 0
+        self._offered.clear()
         for index, (sequence, plan, proposal) in enumerate(zip(sequences, plans, proposals, strict=True)):
             if not proposal or plan.source == "none":
                 continue
@@ -113,12 +126,17 @@ class Controller:
                 whole[index] = len(proposal)  # its tokens were drawn: to drop one after looking at it is biased
             else:
                 room = _room(sequence) if plan.extend_with_memory else min(plan.lookahead, _room(sequence))
-                slots += [(value, index) for value in survival[:room]]
+                slots += [Slot(value, index) for value in survival[:room]]
+                if proposal.alternatives and room > 0:
+                    self._offered[sequence.slot] = proposal
+                    chances = self._lanes.alternatives(lane, sampling_class(sequence.sampling.temperature), proposal)
+                    # None without the chain's first token: that one comes first of equals.
+                    slots += [Slot(min(chance, survival[0]), index, is_alternative=True) for chance in chances]
         self._drafted = (num_neural, longest)
         fixed = self.table.overhead_seconds
         if num_neural:
             fixed += longest * self.table.draft_seconds(num_neural)
-        return self._buy(whole, slots, fixed)
+        return self._buy(proposals, whole, slots, fixed)
 
     def observe(
         self,
@@ -131,10 +149,12 @@ class Controller:
         rows = 0
         share = self._expected_seconds / max(1, len(sequences))
         for sequence, candidate, outcome in zip(sequences, candidates, outcomes, strict=True):
-            rows += len(outcome.proposal) + 1
+            rows += outcome.proposal.num_rows
             if candidate.neural or candidate.memory:
                 rates, lane = self._recalled.get(sequence.slot, ()), self._lanes.of(sequence)
                 sampled = sampling_class(sequence.sampling.temperature)
+                if (offered := self._offered.get(sequence.slot)) is not None:
+                    self._lanes.learn_alternatives(lane, sampled, offered, outcome.new_tokens[0])
                 self._lanes.learn_outcome(lane, sampled, outcome, candidate.memory, rates)
                 if sequence.speculation.mode == "adaptive":
                     held_out = sequence.slot in self._held_out
@@ -168,7 +188,8 @@ class Controller:
         for source in neural:
             arm = self._lanes.arm(lane, source, sampled)
             arm.idle += 1
-            lookahead, value = _best_length(arm.survival[:room], slot_cost, draft_cost)
+            beside = sum(max(0.0, chance - slot_cost[1]) for chance in arm.beside)
+            lookahead, value = _best_length(arm.survival[:room], slot_cost, draft_cost, beside)
             if source == "adaptive":
                 value -= arm.margin(caution)
             if value > best_value:
@@ -206,28 +227,28 @@ class Controller:
             values.append(survival)
         return values
 
-    def _buy(self, whole: list[int], slots: list[tuple[float, int]], fixed: float) -> list[int]:
+    def _buy(self, proposals: Sequence[Proposal], whole: list[int], slots: list[Slot], fixed: float) -> list[Proposal]:
         """Take the likeliest slots while they are worth their price. Survival falls along a chain: prefixes stay."""
-        slots.sort(key=lambda slot: -slot[0])
-        batch, lengths = len(whole), list(whole)
+        slots.sort(key=lambda slot: -slot.survival)
+        batch, lengths, beside = len(whole), list(whole), [0] * len(whole)
         price = self._price(batch)
         curve = self.table.score_curve(batch, batch + sum(whole), len(slots))
         best, best_value, value = 0, 0.0, 0.0
-        for count, (survival, _) in enumerate(slots, start=1):
-            value += survival
+        for count, slot in enumerate(slots, start=1):
+            value += slot.survival
             surplus = value - price * (curve[count] - curve[0])
             if surplus > best_value:
                 best, best_value = count, surplus
         tokens = float(batch + sum(whole))
         self._expected = [1.0 + length for length in whole]
-        for survival, index in slots[:best]:
-            lengths[index] += 1
-            self._expected[index] += survival
+        for survival, place, is_alternative in slots[:best]:
+            (beside if is_alternative else lengths)[place] += 1
+            self._expected[place] += survival
             tokens += survival
         self._expected_seconds = fixed + curve[best]
         self._tokens[batch] += _PRICE_RATE * (tokens - self._tokens[batch])
         self._seconds[batch] += _PRICE_RATE * (fixed + curve[best] - self._seconds[batch])
-        return lengths
+        return [proposal.cut(*kept) for proposal, *kept in zip(proposals, lengths, beside, strict=True)]
 
     def _price(self, batch: int) -> float:
         """Tokens per second that a batch of this size reaches."""
@@ -259,12 +280,17 @@ def _cautious(rates: Sequence[CellRate], caution: float) -> list[float]:
     return values
 
 
-def _best_length(survival: Sequence[float], slot_cost: Sequence[float], draft_cost: float) -> tuple[int, float]:
-    """(length, surplus in tokens) of the best prefix; every length is tried because the cost has stairs."""
+def _best_length(
+    survival: Sequence[float], slot_cost: Sequence[float], draft_cost: float, beside: float = 0.0
+) -> tuple[int, float]:
+    """(length, surplus in tokens) of the best prefix; every length is tried because the cost has stairs.
+
+    `beside`: surplus of the alternatives to its first token.
+    """
     best, best_value, value = 0, 0.0, 0.0
     for length, chance in enumerate(survival, start=1):
         value += chance
-        surplus = value - slot_cost[length] - length * draft_cost
+        surplus = value + beside - slot_cost[length] - length * draft_cost
         if surplus > best_value:
             best, best_value = length, surplus
     return best, best_value

@@ -43,6 +43,9 @@ class Arm:
     reference: OnlineLogistic = field(default_factory=lambda: OnlineLogistic(rate=_SLOW))
     # Running mean of the calibrated survival at each position.
     survival: list[float] = field(default_factory=lambda: [0.5 ** (position + 1) for position in range(LONGEST)])
+    # Of the alternatives to the first token, by rank: how confidences are to be read, and the running mean chance.
+    others: OnlineLogistic = field(default_factory=OnlineLogistic)
+    beside: list[float] = field(default_factory=list)
     trials: int = 0
     variance: float = 0.5  # of the expected number of accepted tokens of a draft
     idle: int = 0  # steps since it last drafted
@@ -50,7 +53,13 @@ class Arm:
 
     def child(self) -> Arm:
         """An arm that starts from this one's knowledge, and has proved nothing yet."""
-        return Arm(self.calibration.child(), self.reference.child(), list(self.survival))
+        return Arm(
+            self.calibration.child(),
+            self.reference.child(),
+            list(self.survival),
+            self.others.child(),
+            list(self.beside),
+        )
 
     def learn_draft(self, survival: Sequence[float], lookahead: int) -> None:
         """A draft of `len(survival)` tokens where `lookahead` were asked for."""
@@ -73,6 +82,13 @@ class Arm:
         """The target has said whether it agrees with a token of this confidence."""
         self.calibration.learn(confidence, accepted)
         self.reference.learn(confidence, accepted)
+
+    def learn_alternatives(self, confidences: Sequence[float], chosen: int | None) -> None:
+        """The target has said which of the alternatives it prefers to the first token and the others; None: none."""
+        self.beside += [0.0] * (len(confidences) - len(self.beside))
+        for rank, confidence in enumerate(confidences):
+            self.beside[rank] += _CURVE_RATE * (self.others.probability(confidence) - self.beside[rank])
+            self.others.learn(confidence, rank == chosen)
 
     def margin(self, caution: float) -> float:
         """How many expected tokens to doubt: `caution` standard errors."""
@@ -212,6 +228,17 @@ class Lanes:
                 break
         for loss in losses[:2]:
             lane.watch(loss)
+
+    def alternatives(self, lane: Lane, sampled: int, proposal: Proposal) -> list[float]:
+        """The probability of each alternative that the target emits it. They fall with the rank."""
+        others = self.arm(lane, proposal.sources[0], sampled).others
+        return [others.probability(confidence) for confidence in proposal.alternative_confidences]
+
+    def learn_alternatives(self, lane: Lane, sampled: int, proposal: Proposal, emitted: int) -> None:
+        """What the target emitted tells of all alternatives, scored or not."""
+        chosen = proposal.alternatives.index(emitted) if emitted in proposal.alternatives else None
+        for arm in (self.arm(lane, proposal.sources[0], sampled), self._pooled_arm(proposal.sources[0], sampled)):
+            arm.learn_alternatives(proposal.alternative_confidences, chosen)
 
     def _pooled_arm(self, source: Source, sampled: int) -> Arm:
         return self._pooled_arms.setdefault((source, sampled), Arm())

@@ -41,7 +41,12 @@ class NeuralDrafter(Protocol):
 
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None: ...
     def propose(
-        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Any]
+        self,
+        sequences: Sequence[SequenceView],
+        lookaheads: Sequence[int],
+        deltas: Sequence[Any],
+        *,
+        num_alternatives: int,
     ) -> list[Proposal]: ...
     def release(self, sequence: SequenceView) -> None: ...
     def load_delta(self, path: Path) -> Delta: ...
@@ -128,9 +133,17 @@ class DrafterSet:
         return [self._candidates(sequence) for sequence in sequences]
 
     def propose(
-        self, sequences: Sequence[SequenceView], plans: Sequence[Plan], candidates: Sequence[Candidates]
+        self,
+        sequences: Sequence[SequenceView],
+        plans: Sequence[Plan],
+        candidates: Sequence[Candidates],
+        *,
+        num_alternatives: int = 0,
     ) -> list[Proposal]:
-        """One checked proposal per plan: of at most its lookahead, or the policy's if the memory continues it."""
+        """One checked proposal per plan: of at most its lookahead, or the policy's if the memory continues it.
+
+        Neural ones come with up to `num_alternatives` alternatives.
+        """
         proposals = [
             candidate.memory.cut(plan.lookahead) if plan.source == "memory" else EMPTY_PROPOSAL
             for plan, candidate in zip(plans, candidates, strict=True)
@@ -140,7 +153,7 @@ class DrafterSet:
             for index, (sequence, plan) in enumerate(zip(sequences, plans, strict=True))
             if plan.lookahead and plan.source in ("static", "adaptive") and self._extend_now(sequence)
         ]
-        for index, proposal in zip(neural, self._draft(neural, sequences, plans), strict=True):
+        for index, proposal in zip(neural, self._draft(neural, sequences, plans, num_alternatives), strict=True):
             plan, sequence = plans[index], sequences[index]
             is_changed = False
             if plan.source == "adaptive":
@@ -229,7 +242,7 @@ class DrafterSet:
             return proposal, False
 
     def _draft(
-        self, indices: Sequence[int], sequences: Sequence[SequenceView], plans: Sequence[Plan]
+        self, indices: Sequence[int], sequences: Sequence[SequenceView], plans: Sequence[Plan], num_alternatives: int
     ) -> list[Proposal]:
         """Neural proposals of these sequences. If the batch raises, each is tried alone: only the culprit pays."""
         if not indices or self._static is None:
@@ -243,7 +256,7 @@ class DrafterSet:
             for index in indices
         ]
         try:
-            proposals = self._static.propose(batch, lookaheads, deltas)
+            proposals = self._static.propose(batch, lookaheads, deltas, num_alternatives=num_alternatives)
             for proposal, lookahead in zip(proposals, lookaheads, strict=True):
                 self._check(proposal, lookahead)
             return proposals
@@ -251,7 +264,7 @@ class DrafterSet:
             if len(indices) == 1:
                 self._give_up(batch[0], "adaptive" if plans[indices[0]].source == "adaptive" else "static", "adaptive")
                 return [EMPTY_PROPOSAL]
-        return [proposal for index in indices for proposal in self._draft([index], sequences, plans)]
+        return [proposal for index in indices for proposal in self._draft([index], sequences, plans, num_alternatives)]
 
     def _check(self, proposal: Proposal, lookahead: int) -> None:
         if not len(proposal.tokens) == len(proposal.confidences) == len(proposal.sources) <= lookahead:
@@ -260,8 +273,14 @@ class DrafterSet:
             raise ValueError("a drafted token outside of the vocabulary")
         if not set(proposal.sources) <= {"static", "adaptive"}:
             raise ValueError(f"a neural drafter speaks for {', '.join(proposal.sources)}")
+        others = proposal.alternatives
+        if len(others) != len(proposal.alternative_confidences) or len({*others, *proposal.tokens[:1]}) <= len(others):
+            raise ValueError("alternatives that are none, or without their confidences")
+        if others and (proposal.draft_probs is not None or not 0 <= min(others) <= max(others) < self._vocab_size):
+            raise ValueError("alternatives outside of the vocabulary, or beside a sampled draft")
         # What a NaN touches stays NaN, and the controller's pooled rates are everybody's.
-        if not all(0.0 <= confidence <= 1.0 for confidence in proposal.confidences):
+        confidences = (*proposal.confidences, *proposal.alternative_confidences)
+        if not all(0.0 <= confidence <= 1.0 for confidence in confidences):
             raise ValueError("a confidence that is not a probability")
         if proposal.draft_probs is not None and proposal.draft_probs.shape != (len(proposal), self._vocab_size):
             raise ValueError(f"draft probabilities of shape {tuple(proposal.draft_probs.shape)}")
@@ -288,4 +307,6 @@ def _join(head: Proposal, tail: Proposal) -> Proposal:
         head.sources + tail.sources,
         None,
         evidence + tail.evidence,
+        head.alternatives,
+        head.alternative_confidences,
     )

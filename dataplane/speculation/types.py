@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import torch
@@ -99,13 +100,22 @@ class Proposal:
     draft_probs: torch.Tensor | None = None  # [len(tokens), V] float32
     # Evidence for calibration, one mapping per token (memory: match length, count, dominance, ...).
     evidence: tuple[object, ...] = ()
+    # Other candidates for the first place, likeliest first, with their confidences. At most one is accepted: the one
+    # that the target emits there instead of tokens[0]. None may be tokens[0], or stand beside `draft_probs`.
+    alternatives: tuple[int, ...] = ()
+    alternative_confidences: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def cut(self, length: int) -> Proposal:
-        """The first `length` tokens."""
-        if length >= len(self.tokens):
+    @property
+    def num_rows(self) -> int:
+        """Rows that its scoring takes: the root, the chain, the alternatives."""
+        return 1 + len(self.tokens) + len(self.alternatives)
+
+    def cut(self, length: int, num_alternatives: int = 0) -> Proposal:
+        """The first `length` tokens and `num_alternatives` alternatives."""
+        if length >= len(self.tokens) and num_alternatives >= len(self.alternatives):
             return self
         return Proposal(
             self.tokens[:length],
@@ -113,10 +123,13 @@ class Proposal:
             self.sources[:length],
             None if self.draft_probs is None else self.draft_probs[:length],
             self.evidence[:length],
+            self.alternatives[:num_alternatives],
+            self.alternative_confidences[:num_alternatives],
         )
 
 
 EMPTY_PROPOSAL = Proposal()
+NOTHING_CHOSEN: Mapping[int, int] = MappingProxyType({})  # index of a sequence -> its accepted alternative
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +153,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One target forward. Rows of sequence i are offsets[i]:offsets[i+1]: its root, then its draft tokens."""
+    """One target forward. Rows of sequence i are offsets[i]:offsets[i+1]: root, draft tokens, alternatives."""
 
     logits: torch.Tensor  # [R, V] float32 or bfloat16
     features: torch.Tensor  # [R, F] the captured hidden states of the scored rows
@@ -150,11 +163,21 @@ class Scores:
 class TargetModel(Protocol):
     """The served model as speculation sees it."""
 
-    def score(self, sequences: Sequence[SequenceView], proposals: Sequence[Proposal]) -> Scores:
-        """Run root + draft tokens of every sequence through the target in one forward. KV rows are provisional."""
+    max_alternatives: int  # of one proposal; 0: it scores chains only
 
-    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
-        """Keep the KV rows of root + num_accepted[i] draft tokens; forget the rejected ones."""
+    def score(self, sequences: Sequence[SequenceView], proposals: Sequence[Proposal]) -> Scores:
+        """Run root, draft tokens and alternatives of every sequence through the target in one forward.
+
+        An alternative stands where the first draft token does and sees what that one sees. KV rows are provisional.
+        """
+
+    def commit(
+        self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
+    ) -> None:
+        """Keep the KV rows of root + num_accepted[i] draft tokens; forget the rejected ones.
+
+        `chosen[i]`: the alternative of sequence i that is kept instead of a draft token; num_accepted[i] is 0 then.
+        """
 
 
 class Drafter(Protocol):
@@ -195,9 +218,10 @@ class StepOutcome:
     """What one step did to one sequence."""
 
     proposal: Proposal
-    num_accepted: int
-    new_tokens: tuple[int, ...]  # accepted tokens, then the recovered or bonus token
+    num_accepted: int  # of the chain
+    new_tokens: tuple[int, ...]  # accepted tokens (or the alternative), then the recovered or bonus token
     logprobs: tuple[float, ...] = ()  # target log-probability of each new token, when asked for
     plan: Plan = field(default_factory=Plan)
     # Of each new token, the n likeliest (token id, log-probability), likeliest first, when asked for.
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    alternative: int | None = None  # which one was accepted

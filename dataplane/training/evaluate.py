@@ -46,9 +46,11 @@ class FixedLookahead(Controller):
         """One plan for all, shortened where a sequence is about to end."""
         return [Plan(self._source, max(0, min(self._lookahead, sequence.num_remaining - 1))) for sequence in sequences]
 
-    def cut(self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]) -> list[int]:
-        """Nothing is cut."""
-        return [len(proposal) for proposal in proposals]
+    def cut(
+        self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]
+    ) -> list[Proposal]:
+        """Whole chains, nothing beside them."""
+        return [proposal.cut(len(proposal)) for proposal in proposals]
 
     def observe(
         self,

@@ -12,7 +12,10 @@ from dataplane.speculation.types import Candidates, Plan, Proposal, SequenceView
 
 
 class FixedController(Controller):
-    """Always the same source and lookahead, within the policy's limits: the setting that a person would tune."""
+    """Always the same source and lookahead, within the policy's limits: the setting that a person would tune.
+
+    Alternatives to the first token are all scored.
+    """
 
     def __init__(self, source: Source, lookahead: int) -> None:
         super().__init__()
@@ -26,8 +29,10 @@ class FixedController(Controller):
             plans.append(Plan(self._source, room) if one.speculation.mode != "off" and room > 0 else Plan())
         return plans
 
-    def cut(self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]) -> list[int]:
-        return [len(proposal) for proposal in proposals]
+    def cut(
+        self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]
+    ) -> list[Proposal]:
+        return list(proposals)
 
     def observe(
         self,
@@ -42,7 +47,7 @@ class FixedController(Controller):
 class MovingAverageController(FixedController):
     """SGLang's adaptive speculation as published: a moving average over the batch picks one of three lookaheads.
 
-    No cost model, no tenants, no calibration; the constants are the defaults of its `adaptive_spec_params`.
+    Chains, no cost model, no tenants, no calibration; the constants are the defaults of its `adaptive_spec_params`.
     """
 
     STEPS = (1, 3, 7)
@@ -55,6 +60,11 @@ class MovingAverageController(FixedController):
         super().__init__("static", self.STEPS[1])
         self._average = float(self.lookahead)
         self._steps = 0
+
+    def cut(
+        self, sequences: Sequence[SequenceView], plans: Sequence[Plan], proposals: Sequence[Proposal]
+    ) -> list[Proposal]:
+        return [proposal.cut(len(proposal)) for proposal in proposals]
 
     def observe(
         self,

@@ -7,7 +7,7 @@ noise if wanted, so that a run compares policies and never machines.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,16 @@ import torch
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.step import speculative_step
-from dataplane.speculation.types import Plan, Proposal, SamplingParams, Scores, SequenceView, Source, SpeculationPolicy
+from dataplane.speculation.types import (
+    NOTHING_CHOSEN,
+    Plan,
+    Proposal,
+    SamplingParams,
+    Scores,
+    SequenceView,
+    Source,
+    SpeculationPolicy,
+)
 from infra.replay.recording import Answer
 
 
@@ -76,6 +85,8 @@ class ReplaySequence:
 class ReplayTarget:
     """Implements `types.TargetModel`: it says what it said when it was recorded."""
 
+    max_alternatives = 0  # what follows a token that was not said is not in the record
+
     def __init__(self, clock: Clock, vocab_size: int) -> None:
         self._clock, self._vocab_size = clock, vocab_size
 
@@ -95,7 +106,9 @@ class ReplayTarget:
         self._clock.charge(self._clock.prices.forward(len(sequences), len(said)))
         return Scores(logits, torch.cat(features), tuple(offsets))
 
-    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
+    def commit(
+        self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
+    ) -> None:
         """There is no cache."""
 
 
@@ -108,7 +121,7 @@ class PricedDrafter:
     def __getattr__(self, name: str) -> object:
         return getattr(self._drafter, name)
 
-    def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
+    def propose(self, sequences, lookaheads, deltas, *, num_alternatives=0):  # type: ignore[no-untyped-def]
         proposals = self._drafter.propose(sequences, lookaheads, deltas)  # type: ignore[attr-defined]
         self._clock.charge(self._clock.prices.draft_step * max(map(len, proposals), default=0))
         return proposals

@@ -58,6 +58,9 @@ class DraftRow(ctypes.Structure):
         ("tokens", ctypes.c_void_p),
         ("confidences", ctypes.c_void_p),
         ("count", ctypes.c_int64),
+        ("num_others", ctypes.c_int64),
+        ("others", ctypes.c_void_p),
+        ("other_confidences", ctypes.c_void_p),
     )
 
 
@@ -90,6 +93,16 @@ class Chain:
     lookahead: int
     temperature: float
     delta: PackedDelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A chain, and further candidates for its first place, likeliest first."""
+
+    tokens: list[int]  # target ids
+    confidences: list[float]
+    others: list[int]
+    other_confidences: list[float]
 
 
 class DraftKernels:
@@ -154,13 +167,16 @@ class DraftKernels:
             self._model, self._cache[slot].data_ptr(), start, tokens, features, self._hidden[slot]
         )
 
-    def draft(self, chains: Sequence[Chain], least_survival: float) -> list[tuple[list[int], list[float]]]:
-        """(target ids, confidences) of every chain; its slot's positions up to `position` were committed."""
+    def draft(self, chains: Sequence[Chain], least_survival: float, *, num_others: int = 0) -> list[Drafted]:
+        """Every chain, with `num_others` further candidates; its slot's positions up to `position` were committed."""
+        num_others = min(num_others, self._model.hot - 1)
         most = max((chain.lookahead for chain in chains), default=0)
         if any(chain.position + chain.lookahead > self._cache.shape[1] for chain in chains):
             raise IndexError("a chain would leave the cache")
         tokens = (ctypes.c_int64 * (most * len(chains)))()
         confidences = (ctypes.c_float * (most * len(chains)))()
+        others = (ctypes.c_int64 * (num_others * len(chains)))()
+        other_confidences = (ctypes.c_float * (num_others * len(chains)))()
         rows = (DraftRow * len(chains))()
         first_token, first_confidence = ctypes.addressof(tokens), ctypes.addressof(confidences)
         cache, hidden = self._cache.data_ptr(), self._hidden.data_ptr()
@@ -172,9 +188,14 @@ class DraftKernels:
             if chain.delta is not None:
                 row.delta = ctypes.pointer(chain.delta.value)
             row.tokens, row.confidences = first_token + 8 * index * most, first_confidence + 4 * index * most
+            row.num_others = num_others
+            row.others = ctypes.addressof(others) + 8 * index * num_others
+            row.other_confidences = ctypes.addressof(other_confidences) + 4 * index * num_others
         self._model.least_survival = least_survival
         self._library.draft(self._model, rows)
-        return [
-            (tokens[index * most : index * most + row.count], confidences[index * most : index * most + row.count])
-            for index, row in enumerate(rows)
-        ]
+        drafted = []
+        for index, row in enumerate(rows):
+            along = slice(index * most, index * most + row.count)
+            beside = slice(index * num_others, (index + 1) * num_others if row.count else index * num_others)
+            drafted.append(Drafted(tokens[along], confidences[along], others[beside], other_confidences[beside]))
+        return drafted

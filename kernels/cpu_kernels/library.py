@@ -53,6 +53,7 @@ class Batch(ctypes.Structure):
         ("tokens", ctypes.c_void_p),
         ("positions", ctypes.c_void_p),
         ("offsets", ctypes.c_void_p),
+        ("places", ctypes.c_void_p),
         ("cache", ctypes.POINTER(ctypes.c_void_p)),
         ("hidden", ctypes.c_void_p),
         ("captured", ctypes.c_void_p),

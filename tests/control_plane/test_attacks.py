@@ -14,7 +14,7 @@ from control_plane.webhooks.models import Webhook, WebhookDelivery
 from control_plane.webhooks.services import create_webhook, send_test
 from tests.control_plane.openapi import document, route_of
 from tests.control_plane.tenancy import footprint
-from tests.control_plane.tenant import Tenant, api_with_role
+from tests.control_plane.tenant import Tenant
 from tests.control_plane.test_isolation import ROUTES, ListRoute, ObjectRoute, _path
 
 pytestmark = pytest.mark.django_db
@@ -28,15 +28,6 @@ def test_an_idempotency_key_of_another_tenant_replays_nothing(alice: Tenant, bob
     assert same_body.status_code == 404 and REPLAYED not in same_body.headers
     own = bob.api.post("/api/v1/api-keys", {"project_id": bob.project.id, "name": "x"}, Idempotency_Key="shared")
     assert own.status_code == 201 and own.json()["id"] != made.json()["id"]
-
-
-def test_a_replay_needs_the_permission_that_the_first_request_needed(alice: Tenant) -> None:
-    """A key that was narrowed, or a person who was demoted, doesn't read old answers."""
-    body = {"organization_id": alice.organization.id, "name": "x", "role": "viewer"}
-    admin = api_with_role(alice, "admin")
-    assert admin.post("/api/v1/service-keys", body, Idempotency_Key="k").json()["key"].startswith("slm_")
-    replayed = admin.post("/api/v1/service-keys", body, Idempotency_Key="k")
-    assert replayed.headers[REPLAYED] == "true" and replayed.json()["key"] is None, "no secret is in a replay"
 
 
 def _cursor(tenant: Tenant, route: str) -> str:

@@ -35,7 +35,7 @@ CASES = [
 class DrawingDrafter(FakeDrafter):
     """Draws its tokens from a distribution of its own, and says so."""
 
-    def propose(self, sequences: Any, lookaheads: Any, deltas: Any) -> list[Proposal]:
+    def propose(self, sequences: Any, lookaheads: Any, deltas: Any, **_: Any) -> list[Proposal]:
         proposals = []
         for lookahead in lookaheads:
             probs = torch.softmax(torch.linspace(-1, 1, VOCAB), dim=0).repeat(lookahead, 1)
@@ -57,12 +57,12 @@ class Eager(Controller):
 class Peeking(Eager):
     """The planted mistake: drops a drafted token that was drawn at random after having looked at it."""
 
-    def cut(self, sequences: Any, plans: Any, proposals: Any) -> list[int]:
+    def cut(self, sequences: Any, plans: Any, proposals: Any) -> list[Proposal]:
         super().cut(sequences, plans, proposals)
         kept = []
         for proposal in proposals:
             unlikely = [index for index, value in enumerate(proposal.confidences) if value < 1 / VOCAB]
-            kept.append(unlikely[0] if unlikely else len(proposal))
+            kept.append(proposal.cut(unlikely[0] if unlikely else len(proposal)))
         return kept
 
 

@@ -29,6 +29,7 @@ IDS: dict[str, Callable[[Tenant], str]] = {
     "version": lambda t: t.version.id,
     "delivery": lambda t: t.delivery.id,
     "invitation": lambda t: t.invitation.id,
+    "undelete": lambda t: t.endpoint.id,
 }
 ORDINARY = {
     "name": "taken over",

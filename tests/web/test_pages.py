@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -49,6 +51,22 @@ def signed_in(tenant: Tenant) -> Client:
     client = Client()
     client.force_login(tenant.user)
     return client
+
+
+def just_signed_in(tenant: Tenant) -> Client:
+    """Through the form: the session has proved who it is."""
+    tenant.user.set_password(PASSWORD)
+    tenant.user.save()
+    client = Client()
+    assert client.post("/sign-in", {"login": tenant.user.email, "password": PASSWORD}).status_code == 302
+    return client
+
+
+def let_sudo_run_out(client: Client) -> None:
+    session = client.session
+    for record in session["account_authentication_methods"]:
+        record["at"] -= 3600
+    session.save()
 
 
 def test_every_path_of_the_dashboard_has_a_case_here() -> None:
@@ -121,9 +139,58 @@ def test_nodes_are_for_operators_only(alice: Tenant) -> None:
 def test_a_key_is_shown_once(alice: Tenant) -> None:
     client = signed_in(alice)
     page = reverse("web:keys", args=[alice.project.id])
-    first = client.post(page, {"action": "create", "name": "laptop"})
+    first = client.post(page, {"action": "create", "name": "laptop", "scopes": ["inference:write"]})
     assert b"sls_live_" in first.content and b"only time" in first.content
     assert b"only time" not in client.get(page).content
+
+
+def test_a_key_is_made_for_what_the_form_says_and_the_list_shows_it(alice: Tenant) -> None:
+    client = signed_in(alice)
+    page = reverse("web:keys", args=[alice.project.id])
+    form = {
+        "action": "create",
+        "name": "build server",
+        "scopes": ["inference:write"],
+        "endpoints": [alice.endpoint.name],
+        "allowed_ips": "192.0.2.7, 2001:db8::/32",
+        "expires_at": "2099-12-31T10:30",
+    }
+    assert client.post(page, form).status_code == 200
+    key = ApiKey.objects.get(project=alice.project, name="build server")
+    assert (key.scopes, key.endpoints) == (["inference:write"], [alice.endpoint.name])
+    assert key.allowed_ips == ["192.0.2.7/32", "2001:db8::/32"]
+    assert key.expires_at == datetime(2099, 12, 31, 10, 30, tzinfo=UTC)
+    shown = client.get(page).content.decode()
+    assert all(f">{network}<" in shown for network in key.allowed_ips) and "2099-12-31 10:30:00 UTC" in shown
+    assert "everywhere" in shown and "never" in shown  # the key before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", "  ", "blank"),
+        ("name", "n" * 121, "120 characters"),
+        ("scopes", [], "Choose one at least."),
+        ("scopes", ["inference:write", "root"], "root: "),
+        ("endpoints", ["e" * 64], "63 characters"),
+        ("allowed_ips", "192.0.2.0/24, office", "office: This must be an IP address"),
+        ("allowed_ips", "192.0.2.1/24", "192.0.2.1/24: "),
+        ("expires_at", "tomorrow", "wrong format"),
+        ("expires_at", "2020-01-01T00:00", "in the past"),
+    ],
+)
+def test_a_bad_field_of_a_key_is_said_at_the_field_and_the_rest_stays(
+    alice: Tenant, field: str, value: str | list[str], said: str
+) -> None:
+    page = reverse("web:keys", args=[alice.project.id])
+    good = {"name": "laptop", "scopes": ["inference:read"], "allowed_ips": "203.0.113.9"}
+    answer = signed_in(alice).post(page, {"action": "create", **good, field: value})
+    shown = answer.content.decode()
+    assert answer.status_code == 400
+    assert re.findall(r'class="error" id="(\w+)-error"', shown) == [field]
+    assert said in re.search(rf'id="{field}-error">([^<]*)<', shown)[1].replace("&quot;", '"')  # type: ignore[index]
+    assert field == "allowed_ips" or 'value="203.0.113.9"' in shown
+    assert not ApiKey.objects.filter(project=alice.project, name="laptop").exists()
 
 
 def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
@@ -137,7 +204,7 @@ def test_consent_is_changed_and_bad_numbers_are_refused(alice: Tenant) -> None:
 
 
 def test_what_is_done_with_content_is_chosen_on_the_page_and_deleted_for_one_person_only_by_name(alice: Tenant) -> None:
-    client = signed_in(alice)
+    client = just_signed_in(alice)
     page = reverse("web:data-policy", args=[alice.project.id])
     chosen = {"redaction": "mask", "memory_scope": "end_user", "stream_coalescing": "interval"}
     numbers = {"sample_rate": "1", "retention_days": "7", "coalesce_tokens": "8", "coalesce_milliseconds": "50"}
@@ -158,6 +225,47 @@ def test_what_is_done_with_content_is_chosen_on_the_page_and_deleted_for_one_per
     receipt = alice.project.erasure_receipts.get()
     assert receipt.end_user_id.startswith("eu_") and receipt.end_user_id in client.get(page).content.decode()
     assert "jane@example.com" not in client.get(page).content.decode()
+
+
+@pytest.mark.parametrize("form", [{"action": "delete"}, {"action": "delete-end-user", "end_user": "jane"}])
+def test_traffic_is_deleted_after_the_password_only(alice: Tenant, form: dict[str, str]) -> None:
+    client = just_signed_in(alice)
+    let_sudo_run_out(client)
+    page = reverse("web:data-policy", args=[alice.project.id])
+    asked = client.post(page, form)
+    assert (asked.status_code, asked.headers["Location"].split("?")[0]) == (302, "/account/confirm")
+    assert not alice.project.erasure_receipts.exists()
+    # The form that was interrupted is sent again by itself.
+    assert client.post(asked.headers["Location"], {"password": "wrong"}).status_code == 200
+    assert not alice.project.erasure_receipts.exists()
+    client.post(asked.headers["Location"], {"password": PASSWORD}, follow=True)
+    assert alice.project.erasure_receipts.exists()
+
+
+def test_an_endpoint_is_deleted_after_the_password_and_brought_back(alice: Tenant) -> None:
+    client = just_signed_in(alice)
+    let_sudo_run_out(client)
+    action = reverse("web:endpoint-action", args=[alice.project.id, alice.endpoint.id])
+    index = reverse("web:endpoints", args=[alice.project.id])
+    asked = client.post(action, {"desired_state": "deleted"})
+    alice.endpoint.refresh_from_db()
+    assert asked.headers["Location"].startswith("/account/confirm") and alice.endpoint.desired_state == "running"
+    client.post(asked.headers["Location"], {"password": PASSWORD}, follow=True)
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "deleted"
+    assert f'Bring back<span class="hidden-label"> {alice.endpoint.name}' in client.get(index).content.decode()
+    client.post(index, {"undelete": alice.endpoint.id})
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "running"
+    assert "Bring back" not in client.get(index).content.decode()
+
+
+def test_a_deleted_endpoint_of_another_project_is_not_brought_back_here(alice: Tenant, bob: Tenant) -> None:
+    endpoints.set_desired_state(alice.endpoint, "deleted", actor=alice.user.id)
+    index = reverse("web:endpoints", args=[bob.project.id])
+    assert signed_in(bob).post(index, {"undelete": alice.endpoint.id}).status_code == 404
+    alice.endpoint.refresh_from_db()
+    assert alice.endpoint.desired_state == "deleted"
 
 
 def test_a_stale_form_does_not_overwrite_a_newer_change(alice: Tenant) -> None:

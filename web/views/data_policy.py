@@ -68,6 +68,7 @@ def _change(page: Page) -> None:
     audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
     if posted.get("action") in ("delete", "delete-end-user"):
         page.require("traffic:delete")
+        page.principal.require_recent_authentication()
         if posted["action"] == "delete":
             erasure.request_erasure(page.project, **audit)
         elif end_user := posted.get("end_user", ""):

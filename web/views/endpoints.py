@@ -14,7 +14,7 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from control_plane.common.errors import Invalid, ServiceError
+from control_plane.common.errors import Invalid, NotFound, ServiceError
 from control_plane.endpoints import selectors as endpoints
 from control_plane.endpoints import services
 from control_plane.endpoints.models import (
@@ -67,15 +67,23 @@ def index(page: Page) -> HttpResponse:
         page.require("endpoint:write")
         values = page.request.POST.dict()  # type: ignore[assignment]
         try:
-            endpoint = _create(page, values)
-            messages.success(page.request, f"{endpoint.name} was created.", extra_tags="good")
+            if undeleted := values.pop("undelete", ""):
+                endpoint, done = _undelete(page, undeleted), "is back"
+            else:
+                endpoint, done = _create(page, values), "was created"
+            messages.success(page.request, f"{endpoint.name} {done}.", extra_tags="good")
             return redirect("web:endpoint", page.project.id, endpoint.id)  # type: ignore[union-attr]
         except ServiceError as problem:
+            if isinstance(problem, NotFound):
+                raise
             error = problem.detail
+    assert page.project is not None
+    deleted = endpoints.endpoints(page.principal, project_id=page.project.id, deleted=True)
     return page.render(
         "web/endpoints.html",
         {
             "endpoints": endpoint_rows(page),
+            "deleted": [(row, services.undelete_until(row)) for row in deleted.order_by("-deleted_at")],
             "catalogue": endpoints.catalogue(),
             "modes": SPECULATION_MODES,
             "may_write": page.may("endpoint:write"),
@@ -104,6 +112,13 @@ def _create(page: Page, values: dict[str, str]) -> Endpoint:
         request_id=page.request_id,
         speculation_mode=mode,
     )
+
+
+def _undelete(page: Page, endpoint_id: str) -> Endpoint:
+    found = endpoints.endpoint_or_deleted(page.principal, endpoint_id, "endpoint:write")
+    if page.project is None or found.project_id != page.project.id:
+        raise NotFound
+    return services.undelete_endpoint(found, actor=page.principal.actor, request_id=page.request_id)
 
 
 def _endpoint(page: Page, endpoint_id: str, permission: str = "endpoint:read") -> Endpoint:
@@ -223,10 +238,15 @@ def _numbers(posted: Mapping[str, str]) -> dict[str, int]:
 
 @page("web:endpoints", "endpoint:write")
 def action(page: Page, endpoint_id: str) -> HttpResponse:
-    """Start, stop, change the policy or the replicas, steer a rollout."""
+    """Start, stop, delete, change the policy or the replicas, steer a rollout."""
     endpoint = _endpoint(page, endpoint_id, "endpoint:write")
     posted = page.request.POST
     audit: dict[str, Any] = {"actor": page.principal.actor, "request_id": page.request_id}
+    if posted.get("desired_state") == "deleted":
+        page.principal.require_recent_authentication()
+        services.set_desired_state(endpoint, "deleted", **audit)
+        messages.success(page.request, f"{endpoint.name} is being deleted.", extra_tags="good")
+        return redirect("web:endpoints", endpoint.project_id)
     try:
         if posted.get("desired_state") in ("running", "stopped"):
             services.set_desired_state(endpoint, posted["desired_state"], **audit)

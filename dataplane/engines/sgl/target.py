@@ -9,7 +9,7 @@ fill their places with their root, and nobody looks at these rows:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from sglang.kernels.ops.speculative.cache_locs import assign_extend_cache_locs_f
 from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode, ForwardMode
 from sglang.srt.speculative.ngram_info import NgramVerifyInput
 
-from dataplane.speculation.types import Proposal, Scores, SequenceView
+from dataplane.speculation.types import NOTHING_CHOSEN, Proposal, Scores, SequenceView
 
 
 class FeaturePool:
@@ -39,6 +39,8 @@ class FeaturePool:
 
 class SglTarget:
     """Implements `speculation.types.TargetModel` for the batch that `begin` names."""
+
+    max_alternatives = 0  # SGLang's verification could hold them as a tree; chains only so far
 
     def __init__(self, worker: Any, *, width: int, fixed: bool, pool: FeaturePool | None) -> None:
         """`worker`: SGLang's worker of the target. `fixed`: always `width` rows, as captured graphs demand."""
@@ -84,7 +86,9 @@ class SglTarget:
         self._scores = Scores(scored, features, tuple(offsets))
         return self._scores
 
-    def commit(self, sequences: Sequence[SequenceView], num_accepted: Sequence[int]) -> None:
+    def commit(
+        self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
+    ) -> None:
         """Accepted rows stay where they are, features too; the scheduler's lengths tell which ones count."""
         if self.pool is None:
             return
@@ -92,8 +96,8 @@ class SglTarget:
         offsets = self._scores.offsets
         rows = [row for start, accepted in zip(offsets, num_accepted, strict=False)
                 for row in range(start, start + accepted + 1)]  # fmt: skip
-        chosen = torch.tensor(rows, device=self._kept.device)
-        self.pool.write(self._batch.out_cache_loc[self._kept[chosen]], self._scores.features[chosen])
+        kept = torch.tensor(rows, device=self._kept.device)
+        self.pool.write(self._batch.out_cache_loc[self._kept[kept]], self._scores.features[kept])
 
     def _prepare(self, batch: Any, tokens: torch.Tensor, width: int) -> None:  # tokens [B, w]
         count, device = len(tokens), batch.device

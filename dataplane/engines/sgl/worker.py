@@ -132,11 +132,11 @@ class SlipstreamWorker(BaseSpecWorker):
                 self.office.count_prefix(num_before)
             sequence.catch_up()
         scores = Scores(logits.next_token_logits, logits.next_token_logits[:, :1], tuple(range(len(sequences) + 1)))
-        emitted = verify(sequences, [EMPTY_PROPOSAL] * len(sequences), scores)
+        emitted, _ = verify(sequences, [EMPTY_PROPOSAL] * len(sequences), scores)
         timing = StepTiming(score=time.perf_counter() - started)
         for index, (sequence, tokens) in enumerate(zip(sequences, emitted, strict=True)):
             if self._is_read(sequence, batch, index):
-                outcome = describe(sequence, EMPTY_PROPOSAL, tokens, Plan(), scores, index)
+                outcome = describe(sequence, EMPTY_PROPOSAL, tokens, Plan(), scores, [index], 0)
                 self.office.record(sequence, outcome, timing, len(sequences))
         return emitted, output
 

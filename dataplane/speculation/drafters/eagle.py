@@ -169,10 +169,13 @@ class EagleDrafter:
         sequences: Sequence[SequenceView],
         lookaheads: Sequence[int],
         deltas: Sequence[TenantDelta | None] | None = None,
+        *,
+        num_alternatives: int = 0,
     ) -> list[Proposal]:
         """Greedy chains of at most `lookaheads[i]` tokens, batched; source "adaptive" where `deltas[i]` is given.
 
-        A sequence whose positions were not all committed by `extend` gets an empty proposal.
+        The kernels also name the `num_alternatives` next likeliest tokens for the first place. A sequence whose
+        positions were not all committed by `extend` gets an empty proposal.
         """
         deltas = [None] * len(sequences) if deltas is None else deltas
         proposals = [EMPTY_PROPOSAL] * len(sequences)
@@ -184,13 +187,19 @@ class EagleDrafter:
             and state.length == len(sequence.tokens) - 1
         ]
         if self._kernels is not None:
-            self._draft_natively(self._kernels, rows)
+            self._draft_natively(self._kernels, rows, num_alternatives)
         else:
             self._draft_in_pytorch(rows)
         for row in rows:
             source: Source = "static" if row.delta is None else "adaptive"
             sources = (source,) * len(row.tokens)
-            proposals[row.index] = Proposal(tuple(row.tokens), tuple(row.confidences), sources)
+            proposals[row.index] = Proposal(
+                tuple(row.tokens),
+                tuple(row.confidences),
+                sources,
+                alternatives=tuple(row.others),
+                alternative_confidences=tuple(row.other_confidences),
+            )
         return proposals
 
     def observe(self, sequence: SequenceView, new_tokens: Sequence[int]) -> None:
@@ -200,7 +209,7 @@ class EagleDrafter:
         """The sequence has ended: its slot may be reused."""
         self._states.pop(sequence.slot, None)
 
-    def _draft_natively(self, kernels: DraftKernels, rows: Sequence[_Row]) -> None:
+    def _draft_natively(self, kernels: DraftKernels, rows: Sequence[_Row], num_alternatives: int) -> None:
         chains = [
             Chain(
                 slot=row.slot,
@@ -212,8 +221,10 @@ class EagleDrafter:
             )
             for row in rows
         ]
-        for row, (tokens, confidences) in zip(rows, kernels.draft(chains, self.min_survival), strict=True):
-            row.tokens, row.confidences = tokens, confidences
+        drafted = kernels.draft(chains, self.min_survival, num_others=num_alternatives)
+        for row, found in zip(rows, drafted, strict=True):
+            row.tokens, row.confidences = found.tokens, found.confidences
+            row.others, row.other_confidences = found.others, found.other_confidences
 
     def _draft_in_pytorch(self, rows: list[_Row]) -> None:
         inputs = _stack([row.state.inputs for row in rows])
@@ -324,12 +335,17 @@ class EagleDrafter:
 class _Row:
     """A sequence while its chain grows."""
 
-    __slots__ = ("confidences", "delta", "index", "lookahead", "slot", "state", "survival", "tokens")
+    __slots__ = (
+        "confidences", "delta", "index", "lookahead", "other_confidences", "others", "slot", "state", "survival",
+        "tokens",
+    )  # fmt: skip
 
     def __init__(self, index: int, slot: int, state: DraftState, lookahead: int, delta: TenantDelta | None) -> None:
         self.index, self.slot, self.state, self.lookahead, self.delta = index, slot, state, lookahead, delta
         self.tokens: list[int] = []
         self.confidences: list[float] = []
+        self.others: list[int] = []
+        self.other_confidences: list[float] = []
         self.survival = 1.0
 
 

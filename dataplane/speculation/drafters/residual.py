@@ -16,7 +16,7 @@ it is, token and confidence, to the bit: a cold start is the static drafter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataplane.speculation.drafters.context_table import ORDERS, Mix
 from dataplane.speculation.drafters.memory import TenantMemory
@@ -61,7 +61,14 @@ class ResidualMemory:
                 break
         source: Source = "adaptive"
         sources = (source,) * len(tokens)
-        return Proposal(tuple(tokens), tuple(confidences), sources, None, proposal.evidence[: len(tokens)]), turns
+        mixed_proposal = Proposal(tuple(tokens), tuple(confidences), sources, None, proposal.evidence[: len(tokens)])
+        if proposal.tokens[:1] == mixed_proposal.tokens[:1]:  # else one of the alternatives may have come to the front
+            mixed_proposal = replace(
+                mixed_proposal,
+                alternatives=proposal.alternatives,
+                alternative_confidences=proposal.alternative_confidences,
+            )
+        return mixed_proposal, turns
 
     def observe(self, sequence: SequenceView, emitted: Sequence[int]) -> None:
         """`emitted` follows what was drafted for; the drafts before the first difference had the right context."""

@@ -2,7 +2,8 @@
 
 Seeds an embedded PostgreSQL in var/bench/management (kept for the next time), then sends every GET of the URLconf, as
 a small and as a big organization, through Django's handler in this process: middleware, authentication, row-level
-security under the runtime role, serialization; without a socket. Then: a node's snapshot, its poll, a usage batch.
+security under the runtime role, serialization; without a socket. (An S3 server holds the traffic of the projects whose
+export is measured.) Then: a node's snapshot, its poll, a usage batch.
 Writes var/bench/management.json.
 """
 
@@ -12,11 +13,13 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local.postgres import SUPERUSER, Postgres
+from infra.local.seaweedfs import SeaweedFS
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent.parent
 
@@ -44,9 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     say = Clock()
     name = "management-quick" if given.quick else "management"
-    with Postgres(given.folder / name, durable=not given.quick) as postgres:
-        say("PostgreSQL is ready; migrating")
-        os.environ |= _settings(postgres)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Postgres(given.folder / name, durable=not given.quick) as postgres,
+        SeaweedFS(Path(scratch) / "s3") as s3,
+    ):
+        say("PostgreSQL and S3 are ready; migrating")
+        os.environ |= _settings(postgres) | s3.client_environment
+        os.environ["SLIPSTREAM_EMAIL_URL"] = f"file://{scratch}/mail"
         _migrate(postgres)
         import django
 

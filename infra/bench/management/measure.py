@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.bench.management.nodes import measure_node, register
 from infra.bench.management.seed import Seed
+from infra.bench.management.stored import store_traffic
 from infra.bench.management.timing import HOST, Measured, timed
 
 # Not lists or details of tenants' things: the same bytes for everybody.
@@ -42,6 +43,8 @@ def measure(seed: Seed, *, repeat: int, only: str, say: Callable[[str], None]) -
     results = Results(Project.objects.unscoped().count(), UsageEvent.objects.unscoped().count())
     operator, node = _operator(), register()
     tenants = [_tenant("small", seed.small), _tenant("big", seed.big[0])]
+    for tenant in tenants:
+        store_traffic(_id_of("api/v1/projects/", tenant))
     found = [route for route in routes("api/v1/") if route.path not in LEFT_OUT]
     paths = [route.path for route in found if "GET" in route.methods and only in route.path]
     for route in paths:

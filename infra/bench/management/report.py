@@ -25,6 +25,8 @@ def percentile(samples: tuple[Sample, ...], share: float) -> float:
 def within_goal(measured: Measured) -> bool:
     if measured.status != 200:
         return False
+    if measured.path.endswith("export"):
+        return True  # no goal: it takes as long as what it hands out is large
     if measured.caller != "node":
         return percentile(measured.samples, 0.95) <= GOAL_CALL
     if "snapshot" in measured.path:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 MODELS = 50
 PROJECTS, ENDPOINTS, KEYS, VERSIONS, RUNS, SEGMENTS, WINDOWS = 10, 2, 3, 4, 4, 6, 6
+INVITATIONS, DELIVERIES = 3, 6
 ACTOR = "usr_bench"
 
 
@@ -45,6 +46,7 @@ def make_models() -> list[Any]:
 def make_organization(model: Any) -> Template:
     """PROJECTS projects, each with ENDPOINTS endpoints, KEYS keys, VERSIONS versions and RUNS runs."""
     from control_plane.common.ids import decode
+    from control_plane.tenants.invitations import invite
     from control_plane.tenants.models import Membership, User
     from control_plane.tenants.principal import principal_of_user
     from control_plane.tenants.service_accounts import create_service_key
@@ -60,12 +62,30 @@ def make_organization(model: Any) -> Template:
         create_service_key(organization, name=f"key {number}", role="developer", principal=principal)
     for number in range(PROJECTS):
         _fill(create_project(organization, name=f"project {number}", actor=owner.id), model, number)
+    for number in range(INVITATIONS):
+        invite(organization, email=f"invited-{number}@example.com", role="viewer", principal=principal)
+    _webhook(organization, owner.id)  # last: what happened before is announced to nobody
     return Template(organization.id, str(decode("org", organization.id)))
+
+
+def _webhook(organization: Any, actor: str) -> None:
+    """With deliveries that arrived and one that was given up."""
+    from control_plane.webhooks.dispatch import GONE, settle
+    from control_plane.webhooks.sender import Outcome
+    from control_plane.webhooks.services import create_webhook, send_test
+
+    webhook, _ = create_webhook(
+        organization, url="https://receiver.example/hook", event_types=["endpoint.*"], actor=actor
+    )
+    deliveries = [send_test(webhook, actor=actor) for _ in range(DELIVERIES)]
+    for delivery in deliveries[1:]:
+        settle(delivery, Outcome(200, "", 40))
+    settle(deliveries[0], Outcome(GONE, "status", 40, "gone"))
 
 
 def _fill(project: Any, model: Any, number: int) -> None:
     from control_plane.common.states import transition
-    from control_plane.endpoints.services import create_endpoint
+    from control_plane.endpoints.services import create_endpoint, update_endpoint
     from control_plane.speculators.services import ensure_speculator, promote, set_traffic_policy
     from control_plane.tenants.services import create_api_key
     from control_plane.training.erasure import request_erasure
@@ -75,6 +95,7 @@ def _fill(project: Any, model: Any, number: int) -> None:
         for state in ("provisioning", "loading", "ready"):
             transition(endpoint, state, code="bench")
         _windows(endpoint)
+    update_endpoint(endpoints[0], {"max_lookahead": 4}, actor=ACTOR)  # a rollout, and a second deployment
     for n in range(KEYS):
         create_api_key(project, name=f"key {n}", actor=ACTOR)
     if number == 0:

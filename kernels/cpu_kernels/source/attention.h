@@ -11,12 +11,20 @@
 constexpr int KEY_BLOCK = 32;  // keys widened to floats at a time, shared by all rows and heads
 constexpr int KEYS_AHEAD = 16;  // keys that are fetched beforehand
 
-// Neighbouring rows of one sequence at consecutive positions.
+// Neighbouring rows of one sequence: at consecutive positions, or alternatives to each other, all at the same one.
 struct Segment {
     int first_row;
     int rows;
-    int position;    // of the first row
-    int64_t offset;  // of the sequence's position 0 in the cache, in rows
+    int position;            // of the first row
+    int64_t offset;          // of the sequence's position 0 in the cache, in rows
+    const int64_t* places;   // of alternatives: cache row of each one's own key, which stands for that at `position`
+
+    int position_of(int row) const { return places ? position : position + row; }
+    int end() const { return position_of(rows - 1) + 1; }
+    // Of the keys (or values) from position 0 on: the own one of an alternative.
+    const uint16_t* own(int row, const uint16_t* keys, int64_t width) const {
+        return keys + (places[row] - offset) * width;
+    }
 };
 
 struct HeadShape {
@@ -39,6 +47,14 @@ inline void widen_block(const uint16_t* rows, int64_t width, int count, int dim,
         for (int byte = 0; byte < 2 * dim; byte += 64) _mm_prefetch(ahead + byte, _MM_HINT_T0);
         for (int i = 0; i < dim; ++i) block[key * dim + i] = widen(rows[key * width + i]);
     }
+}
+
+// A block from key `first` on, as one row of the segment sees it.
+inline void widen_own(const Segment& segment, int row, int first, const uint16_t* keys, const HeadShape& shape,
+                      float* block) {
+    if (!segment.places || segment.position >= first + KEY_BLOCK) return;
+    const uint16_t* own = segment.own(row, keys, shape.width);
+    for (int i = 0; i < shape.dim; ++i) block[(segment.position - first) * shape.dim + i] = widen(own[i]);
 }
 
 // Of four keys at a time; `dim` is a multiple of LANES.
@@ -91,18 +107,19 @@ inline int add_values(const float* weights, const float* block, int count, int d
 inline void attend(const Segment& segment, const HeadShape& shape, const float* queries, const uint16_t* keys,
                    int64_t to_values, Activation* outputs, int64_t stride, AttentionBuffers& buffers) {
     const int dim = shape.dim, group = shape.group, count = segment.rows * group;
-    const int longest = segment.position + segment.rows;
+    const int longest = segment.end();
     const int64_t padded = (longest + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
     buffers.block.assign(size_t(KEY_BLOCK) * dim, 0.0f);
     buffers.scores.resize(size_t(count) * padded);
     buffers.values.assign(size_t(count) * dim, 0.0f);
     buffers.scale.resize(count);
     float* block = buffers.block.data();
-    const auto visible = [&](int row, int first) { return std::min(KEY_BLOCK, segment.position + row + 1 - first); };
+    const auto visible = [&](int row, int first) { return std::min(KEY_BLOCK, segment.position_of(row) + 1 - first); };
     for (int first = 0; first < longest; first += KEY_BLOCK) {
         widen_block(keys + first * shape.width, shape.width, std::min(KEY_BLOCK, longest - first), dim, block);
         for (int query = 0; query < count; ++query) {
             const int row = query / group, keys_seen = visible(row, first);
+            widen_own(segment, row, first, keys, shape, block);
             const float* one = queries + (segment.first_row + row) * stride + query % group * dim;
             float* scores = buffers.scores.data() + query * padded + first;
             // Up to three keys more than it sees: finite leftovers in the block, which `soften` drops.
@@ -113,7 +130,7 @@ inline void attend(const Segment& segment, const HeadShape& shape, const float* 
     const float factor = 1.0f / __builtin_sqrtf(float(dim));
     for (int query = 0; query < count; ++query)
         buffers.scale[query] =
-            soften(buffers.scores.data() + query * padded, segment.position + query / group + 1, factor);
+            soften(buffers.scores.data() + query * padded, segment.position_of(query / group) + 1, factor);
     for (int first = 0; first < longest; first += KEY_BLOCK) {
         widen_block(keys + to_values + first * shape.width, shape.width, std::min(KEY_BLOCK, longest - first), dim,
                     block);
@@ -121,6 +138,7 @@ inline void attend(const Segment& segment, const HeadShape& shape, const float* 
             const float* weights = buffers.scores.data() + query * padded + first;
             float* values = buffers.values.data() + int64_t(query) * dim;
             const int seen = visible(query / group, first);
+            widen_own(segment, query / group, first, keys + to_values, shape, block);
             int from = add_values<8>(weights, block, seen, dim, values, 0);
             from = add_values<4>(weights, block, seen, dim, values, from);
             add_values<1>(weights, block, seen, dim, values, from);

@@ -54,6 +54,9 @@ struct DraftRow {
     int64_t* tokens;          // [lookahead] out: target ids
     float* confidences;       // [lookahead] out
     int64_t count;            // out
+    int64_t num_others;       // how many further candidates for the first draft are wanted
+    int64_t* others;          // [num_others] out: target ids, likeliest first
+    float* other_confidences; // [num_others] out
 };
 
 }  // extern "C"
@@ -246,7 +249,7 @@ class Draft : public Work {
         const DraftRow& row = rows_[alive_[place]];
         const int64_t to_values = int64_t(m_.kv_heads) * dim, first_head = int64_t(head) * group * dim;
         const HeadShape shape{dim, group, 2 * to_values};
-        attend({place, 1, int(row.position) + step, 0}, shape, &queries_[first_head], row.cache + head * dim, to_values,
+        attend({place, 1, int(row.position) + step, 0, nullptr}, shape, &queries_[first_head], row.cache + head * dim, to_values,
                &attended_[first_head], int64_t(m_.heads) * dim, own.attention);
     }
 
@@ -313,6 +316,7 @@ class Draft : public Work {
             int64_t best = 0;
             while (logits[best] < largest) ++best;
             const float confidence = 1.0f / sum(sums);
+            if (row.count == 0) choose_others(row, logits, best, confidence);
             next_[alive_[place]] = row.tokens[row.count] = m_.hot_tokens[best];
             row.confidences[row.count++] = confidence;
             survival_[alive_[place]] *= confidence;
@@ -320,6 +324,24 @@ class Draft : public Work {
                 alive.push_back(alive_[place]);
         }
         alive_ = alive;
+    }
+
+    // The next likeliest tokens after `best`, which is struck out of `logits`.
+    void choose_others(DraftRow& row, float* logits, int64_t best, float confidence) const {
+        const float likeliest = logits[best];
+        for (int64_t other = 0; other < row.num_others; ++other) {
+            logits[best] = -3e38f;
+            Floats most = load(logits);
+            for (int64_t i = LANES; i < stride_; i += LANES) {
+                const Floats here = load(logits + i);
+                most = here > most ? here : most;
+            }
+            float largest = most[0];
+            for (int lane = 1; lane < LANES; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+            for (best = 0; logits[best] < largest;) ++best;
+            row.others[other] = m_.hot_tokens[best];
+            row.other_confidences[other] = confidence * __builtin_expf((largest - likeliest) / row.temperature);
+        }
     }
 
     static constexpr int MOST_RANK = 64;

@@ -50,6 +50,7 @@ struct Batch {
     const int64_t* tokens;      // [R]
     const int64_t* positions;   // [R]
     const int64_t* offsets;     // [R] cache row of position 0 of the row's sequence
+    const int64_t* places;      // [R] cache row of its key and value: offset + position, elsewhere for an alternative
     uint16_t* const* cache;     // [layers] of [cache rows, 2 * kv heads * D] bf16: keys, then values
     uint16_t* hidden;           // [R, H] out, bf16, normalised
     uint16_t* captured;         // [R, features * H] out, bf16
@@ -122,12 +123,14 @@ class Forward : public Work {
         for (int row = 0; row < batch.rows; ++row) {
             const uint16_t* embedded = m_.embedding + b_.tokens[row] * m_.hidden;
             for (int i = 0; i < m_.hidden; ++i) residual_[int64_t(row) * m_.hidden + i] = widen(embedded[i]);
+            const int position = int(b_.positions[row]);
+            const bool aside = b_.places[row] != b_.offsets[row] + position;
             Segment* last = segments_.empty() ? nullptr : &segments_.back();
             if (last && last->rows < segment_rows && last->offset == b_.offsets[row] &&
-                last->position + last->rows == b_.positions[row])
+                bool(last->places) == aside && last->position_of(last->rows) == position)
                 ++last->rows;
             else
-                segments_.push_back({row, 1, int(b_.positions[row]), b_.offsets[row]});
+                segments_.push_back({row, 1, position, b_.offsets[row], aside ? b_.places + row : nullptr});
         }
         for (auto& one : buffers_) one.outputs.resize(rows * PANEL * std::max(WIDE, m_.dim / PANEL));
     }
@@ -208,7 +211,7 @@ class Forward : public Work {
                 memcpy(&queries_[(r * m_.heads + head) * dim], out, size_t(dim) * sizeof(float));
                 continue;
             }
-            uint16_t* to = b_.cache[index] + (b_.offsets[r] + b_.positions[r]) * width + (head - m_.heads) * dim;
+            uint16_t* to = b_.cache[index] + b_.places[r] * width + (head - m_.heads) * dim;
             for (int i = 0; i < dim; ++i) to[i] = narrow(out[i]);
         }
     }

@@ -5,6 +5,7 @@
 //
 // Blocks of 32 keys stand at absolute positions, keys that a row doesn't see weigh nothing, and sums go up the positions:
 // a row's bits depend on its own position alone. Weights are rounded to bf16, and so is what they are divided by.
+// Alternatives share all blocks but the last, which is taken once for each with its own key and value in place.
 #pragma once
 
 #include "attention.h"
@@ -23,20 +24,22 @@ struct TileAttentionBuffers {
 // Can the rows of one segment be the lanes of a tile? A matter of the model alone.
 inline bool fits_tiles(const HeadShape& shape) { return shape.dim % 32 == 0 && shape.group <= TILE_QUERIES; }
 
-// Rows of the cache from `first` on, 32 of them; those from `end` on are zeros.
+// Rows of the cache from `first` on, 32 of them; those from `end` on are zeros. `own` stands for the last one.
 struct KeyBlock {
     const uint16_t* rows;
     int64_t width;
 
-    KeyBlock(const uint16_t* cache, const HeadShape& shape, int first, int end, std::vector<uint16_t>& spare)
+    KeyBlock(const uint16_t* cache, const HeadShape& shape, int first, int end, std::vector<uint16_t>& spare,
+             const uint16_t* own = nullptr)
         : rows(cache + first * shape.width), width(shape.width) {
         const int ahead = std::min(2 * TILE_KEYS, end - first);
         for (int key = TILE_KEYS; key < ahead; ++key)
             for (int i = 0; i < shape.dim; i += 32) _mm_prefetch((const char*)(rows + key * width + i), _MM_HINT_T0);
-        if (end - first >= TILE_KEYS) return;
+        if (end - first >= TILE_KEYS && !own) return;
         spare.assign(size_t(TILE_KEYS) * shape.dim, 0);
         for (int key = 0; key < end - first; ++key)
             memcpy(&spare[size_t(key) * shape.dim], rows + key * width, size_t(shape.dim) * 2);
+        if (own) memcpy(&spare[size_t(end - first - 1) * shape.dim], own, size_t(shape.dim) * 2);
         rows = spare.data();
         width = shape.dim;
     }
@@ -56,6 +59,19 @@ inline void score_block(const KeyBlock& keys, int dim, const int32_t* queries, f
     }
     _tile_stored(0, scores, TILE_BYTES);
     _tile_stored(1, scores + 16 * TILE_QUERIES, TILE_BYTES);
+}
+
+// The last block, whose last key is another one for each row.
+inline void score_own(const Segment& segment, const HeadShape& shape, const uint16_t* keys, int first, float* scores,
+                      TileAttentionBuffers& buffers) {
+    alignas(64) float others[TILE_KEYS * TILE_QUERIES];
+    for (int row = 0; row < segment.rows; ++row) {
+        const KeyBlock block(keys, shape, first, segment.end(), buffers.block, segment.own(row, keys, shape.width));
+        score_block(block, shape.dim, buffers.queries.data(), others);
+        for (int key = 0; key < TILE_KEYS; ++key)
+            for (int query = row * shape.group; query < (row + 1) * shape.group; ++query)
+                scores[key * TILE_QUERIES + query] = others[key * TILE_QUERIES + query];
+    }
 }
 
 // Scores of one query to weights exp(s - most), of the keys up to `last`; returns their sums, each lane's own.
@@ -80,16 +96,15 @@ inline Floats soften_query(TileAttentionBuffers& buffers, int query, int longest
 }
 
 // Outputs of up to four times 16 dimensions from `first` on.
-inline void mix_values(const uint16_t* values, const HeadShape& shape, int first, int longest, const int32_t* weights,
-                       TileAttentionBuffers& buffers) {
+inline void mix_values(const Segment& segment, const uint16_t* values, const HeadShape& shape, int first, int longest,
+                       const int32_t* weights, TileAttentionBuffers& buffers) {
     const int vectors = std::min(4, (shape.dim - first) / 16);
     alignas(64) int32_t pairs[4][TILE_PAIRS * 16];  // [vector][pair of keys, 16 dimensions]
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int key = 0; key < longest; key += TILE_KEYS, weights += TILE_QUERIES * TILE_PAIRS) {
-        const KeyBlock block(values, shape, key, longest, buffers.block);
+    const auto add = [&](const KeyBlock& block, const int32_t* weights) {
         for (int pair = 0; pair < TILE_PAIRS; ++pair) {
             const uint16_t* low = block.rows + 2 * pair * block.width + first;
             for (int v = 0; v < vectors; ++v) {
@@ -115,6 +130,18 @@ inline void mix_values(const uint16_t* values, const HeadShape& shape, int first
             _tile_loadd(5, pairs[3], TILE_BYTES);
             _tile_dpbf16ps(3, 4, 5);
         }
+    };
+    for (int key = 0; key < longest; key += TILE_KEYS, weights += TILE_QUERIES * TILE_PAIRS) {
+        if (!segment.places || longest - key > TILE_KEYS) {
+            add(KeyBlock(values, shape, key, longest, buffers.block), weights);
+            continue;
+        }
+        for (int row = 0; row < segment.rows; ++row) {  // the others' queries weigh nothing: they add zeros
+            alignas(64) int32_t own[TILE_QUERIES * TILE_PAIRS] = {};
+            const int from = row * shape.group * TILE_PAIRS;
+            memcpy(own + from, weights + from, size_t(shape.group) * TILE_PAIRS * sizeof(int32_t));
+            add(KeyBlock(values, shape, key, longest, buffers.block, segment.own(row, values, shape.width)), own);
+        }
     }
     float* to = buffers.outputs.data() + first;
     const int64_t bytes = int64_t(shape.dim) * 4;
@@ -128,7 +155,7 @@ inline void mix_values(const uint16_t* values, const HeadShape& shape, int first
 inline void attend_in_tiles(const Segment& segment, const HeadShape& shape, const float* queries, const uint16_t* keys,
                             int64_t to_values, Activation* outputs, int64_t stride, TileAttentionBuffers& buffers) {
     const int dim = shape.dim, group = shape.group, count = segment.rows * group;
-    const int longest = segment.position + segment.rows;
+    const int longest = segment.end();
     const int blocks = (longest + TILE_KEYS - 1) / TILE_KEYS;
     buffers.queries.assign(size_t(dim) / 2 * TILE_QUERIES, 0);
     buffers.scores.resize(size_t(blocks) * TILE_KEYS * TILE_QUERIES);
@@ -136,7 +163,7 @@ inline void attend_in_tiles(const Segment& segment, const HeadShape& shape, cons
     buffers.outputs.resize(size_t(TILE_QUERIES) * dim);
     Ints last = {};  // the last position that each query sees
     for (int query = 0; query < TILE_QUERIES; ++query) {
-        last[query] = segment.position + std::min(query / group, segment.rows - 1);
+        last[query] = segment.position_of(std::min(query / group, segment.rows - 1));
         if (query >= count) continue;
         const float* from = queries + (segment.first_row + query / group) * stride + query % group * dim;
         for (int i = 0; i < dim; i += 2)
@@ -146,7 +173,10 @@ inline void attend_in_tiles(const Segment& segment, const HeadShape& shape, cons
     Floats most = all(-3.0e38f);
     for (int first = 0; first < longest; first += TILE_KEYS) {
         float* scores = buffers.scores.data() + int64_t(first) * TILE_QUERIES;
-        score_block(KeyBlock(keys, shape, first, longest, buffers.block), dim, buffers.queries.data(), scores);
+        if (segment.places && longest - first <= TILE_KEYS)
+            score_own(segment, shape, keys, first, scores, buffers);
+        else
+            score_block(KeyBlock(keys, shape, first, longest, buffers.block), dim, buffers.queries.data(), scores);
         for (int key = 0; key < TILE_KEYS && first + key < longest; ++key) {
             const Floats one = load(scores + key * TILE_QUERIES);
             const Floats seen = choose((first + key - Ints{}) <= last, one, most);
@@ -158,7 +188,7 @@ inline void attend_in_tiles(const Segment& segment, const HeadShape& shape, cons
     for (int query = 0; query < count; ++query)
         totals[query] = sum(soften_query(buffers, query, longest, last[query], all(most[query]), factor));
     for (int first = 0; first < dim; first += 64)
-        mix_values(keys + to_values, shape, first, longest, buffers.weights.data(), buffers);
+        mix_values(segment, keys + to_values, shape, first, longest, buffers.weights.data(), buffers);
     _tile_release();
     for (int query = 0; query < count; ++query) {
         Activation* output = outputs + (segment.first_row + query / group) * stride + query % group * dim;

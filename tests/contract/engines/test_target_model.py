@@ -26,10 +26,10 @@ Begin = Callable[[Sequence[int]], FakeSequence]
 def begun(request: pytest.FixtureRequest, target: Path) -> tuple[TargetModel, Begin]:
     """A target, and what starts a sequence whose tokens but the last are committed."""
     if request.param == "fake":
-        slots = iter(range(8))
+        slots = iter(range(16))
         return FakeTarget(VOCABULARY), lambda tokens: FakeSequence(list(tokens), slot=next(slots))
     model = LlamaModel.load(target)
-    embedded = EmbeddedTarget(model, model.new_cache(num_slots=8, max_context=MAX_CONTEXT))
+    embedded = EmbeddedTarget(model, model.new_cache(num_slots=16, max_context=MAX_CONTEXT))
 
     def begin(tokens: Sequence[int]) -> FakeSequence:
         sequence = FakeSequence(list(tokens), slot=embedded.cache.allocate())
@@ -76,6 +76,32 @@ def test_a_draft_token_is_scored_as_if_it_had_been_committed(begun: tuple[Target
     drafted = target.score([begin(PROMPTS[1])], [Proposal((20, 21))])
     for row, context in enumerate((PROMPTS[1], (*PROMPTS[1], 20), (*PROMPTS[1], 20, 21))):
         torch.testing.assert_close(drafted.logits[row], target.score([begin(context)], [Proposal()]).logits[0])
+
+
+def test_an_alternative_stands_where_the_first_draft_token_does(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    others = tuple(range(30, 30 + target.max_alternatives))
+    if not others:
+        pytest.skip("it scores chains only")
+    scores = target.score([begin(PROMPTS[0]), begin(PROMPTS[1])], [Proposal((20, 21), alternatives=others), Proposal()])
+    assert scores.offsets == (0, 3 + len(others), 4 + len(others))
+    for row, token in enumerate(others, start=3):
+        alone = target.score([begin((*PROMPTS[0], token))], [Proposal()])
+        torch.testing.assert_close(scores.logits[row], alone.logits[0])
+        torch.testing.assert_close(scores.features[row], alone.features[0])
+
+
+def test_an_accepted_alternative_takes_its_place_in_the_sequence(begun: tuple[TargetModel, Begin]) -> None:
+    target, begin = begun
+    for chosen in range(target.max_alternatives):
+        others = tuple(range(30, 30 + target.max_alternatives))
+        sequence = begin(PROMPTS[0])
+        target.score([sequence], [Proposal((20, 21), alternatives=others)])
+        target.commit([sequence], [0], {0: chosen})
+        sequence.tokens.extend((others[chosen], 33))
+        continued = target.score([sequence], [Proposal((8, 9))])
+        fresh = target.score([begin(sequence.tokens)], [Proposal((8, 9))])
+        torch.testing.assert_close(continued.logits, fresh.logits)
 
 
 def test_a_sequence_that_the_target_has_not_kept_up_with_is_refused(begun: tuple[TargetModel, Begin]) -> None:

@@ -46,15 +46,15 @@ def _num_placed(tenant: Tenant) -> int:
 # ----------------------------------------------------------------------------------------------------------- replicas
 
 
-def test_a_project_is_placed_on_as_many_nodes_as_its_most_wanting_endpoint_allows(alice: Tenant) -> None:
+def test_a_project_is_placed_on_as_many_nodes_as_its_most_wanting_endpoint_needs(alice: Tenant) -> None:
     nodes = [FakeNode(f"node-{number}") for number in range(3)]
     _settle(*nodes)
     assert _num_placed(alice) == 1
-    body = {"project_id": alice.project.id, "name": "second", "model": MODEL, "max_replicas": 2}
+    body = {"project_id": alice.project.id, "name": "second", "model": MODEL, "min_replicas": 2}
     assert alice.api.post("/api/v1/endpoints", body).status_code == 202
     _settle(*nodes)
     assert _num_placed(alice) == 2
-    assert _patch(alice, max_replicas=9).status_code == 200
+    assert _patch(alice, min_replicas=9, max_replicas=9).status_code == 200
     _settle(*nodes)
     assert _num_placed(alice) == 3, "as many as there are"
 

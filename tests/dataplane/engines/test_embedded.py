@@ -46,16 +46,34 @@ class RandomDrafter:
         self.extended[sequence.slot] = start + len(tokens)
 
     def propose(
-        self, sequences: Sequence[SequenceView], lookaheads: Sequence[int], deltas: Sequence[Delta | None]
+        self,
+        sequences: Sequence[SequenceView],
+        lookaheads: Sequence[int],
+        deltas: Sequence[Delta | None],
+        *,
+        num_alternatives: int = 0,
     ) -> list[Proposal]:
-        return [self._propose(tuple(one.tokens), length) for one, length in zip(sequences, lookaheads, strict=True)]
+        return [
+            self._propose(tuple(one.tokens), length, num_alternatives)
+            for one, length in zip(sequences, lookaheads, strict=True)
+        ]
 
-    def _propose(self, tokens: tuple[int, ...], length: int) -> Proposal:
+    def _propose(self, tokens: tuple[int, ...], length: int, num_alternatives: int) -> Proposal:
         known = [truth[len(tokens) : len(tokens) + length] for truth in self.truths if truth[: len(tokens)] == tokens]
         drafted = list(known[0]) if known else []
+        right = drafted[:1]
         drafted = [t if self._random.random() < 0.8 else self._random.randrange(TINY.vocab_size) for t in drafted]
         sources: tuple[Source, ...] = ("static",) * len(drafted)
-        return Proposal(tuple(drafted), (0.8,) * len(drafted), sources)
+        others = [*right, *self._random.sample(range(TINY.vocab_size), num_alternatives)]
+        others = [token for token in dict.fromkeys(others) if token not in drafted[:1]][:num_alternatives]
+        others = self._random.sample(others, len(others)) if drafted else []
+        return Proposal(
+            tuple(drafted),
+            (0.8,) * len(drafted),
+            sources,
+            alternatives=tuple(others),
+            alternative_confidences=(0.1,) * len(others),
+        )
 
     def release(self, sequence: SequenceView) -> None:
         self.extended.pop(sequence.slot, None)
@@ -72,8 +90,8 @@ class EagerController(Controller):
         return [Plan("static", room) if one.speculation.mode != "off" and room > 0 else Plan()
                 for one, room in zip(sequences, rooms, strict=True)]  # fmt: skip
 
-    def cut(self, sequences: object, plans: object, proposals: Sequence[Proposal]) -> list[int]:
-        return [len(proposal) for proposal in proposals]
+    def cut(self, sequences: object, plans: object, proposals: Sequence[Proposal]) -> list[Proposal]:
+        return list(proposals)
 
 
 def new_engine(

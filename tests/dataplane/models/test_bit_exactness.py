@@ -10,19 +10,25 @@ import torch
 
 from dataplane.models.attention import Span
 from dataplane.models.generate import prefill
-from dataplane.models.kv_cache import KvCache
+from dataplane.models.kv_cache import NUM_ASIDE, KvCache
 from dataplane.models.llama import LlamaModel
 from tests.tiny_llama import tiny_llama, tiny_native
 
 ROW_COUNTS = [1, 1, 2, 3, 5, 8, 9, 12, 16]
 
 
-def forward(model: LlamaModel, cache: KvCache, items: list[tuple[int, int, list[int]]]) -> list[torch.Tensor]:
-    """Logits of each (slot, start, tokens)."""
-    spans = [Span(slot, start, len(tokens)) for slot, start, tokens in items]
+def forward(
+    model: LlamaModel, cache: KvCache, items: list[tuple[int, int, list[int]]], others: list[list[int]] | None = None
+) -> list[torch.Tensor]:
+    """Logits of each (slot, start, tokens), and of its alternatives to the second token."""
+    others = others or [[] for _ in items]
+    spans = [
+        Span(slot, start, len(tokens), len(beside)) for (slot, start, tokens), beside in zip(items, others, strict=True)
+    ]
     plan = model.plan(spans, cache)
-    hidden, _ = model.forward(torch.tensor([token for item in items for token in item[2]]), plan, cache)
-    return list(model.logits(hidden).split([span.count for span in spans]))
+    rows = [token for (_, _, tokens), beside in zip(items, others, strict=True) for token in (*tokens, *beside)]
+    hidden, _ = model.forward(torch.tensor(rows), plan, cache)
+    return list(model.logits(hidden).split([span.count + span.alternatives for span in spans]))
 
 
 def check(model: LlamaModel, *, first: int, last: int, trials: int, seed: int, tolerance: float) -> None:
@@ -51,8 +57,22 @@ def check(model: LlamaModel, *, first: int, last: int, trials: int, seed: int, t
                 (slots[i], positions[i], texts[which[i]][positions[i] : positions[i] + stride])
                 for i, stride in zip(active, strides, strict=True)
             ]
-            results = forward(model, cache, items) if items else []
-            for i, (_, start, tokens), logits in zip(active, items, results, strict=True):
+            # One of the alternatives is what really comes; the first draft token may be wrong then.
+            others: list[list[int]] = [[] for _ in items]
+            for i, (_, start, tokens), beside in zip(active, items, others, strict=True):
+                if model.native is not None and start + 1 < last and choose.random() < 0.5:
+                    beside += [choose.randrange(model.config.vocab_size) for _ in range(choose.randrange(NUM_ASIDE))]
+                    beside.insert(choose.randrange(len(beside) + 1), texts[which[i]][start + 1])
+                    tokens[1:] = [choose.randrange(model.config.vocab_size) for _ in tokens[1:]]
+            results = forward(model, cache, items, others) if items else []
+            for i, (slot, start, tokens), beside, logits in zip(active, items, others, results, strict=True):
+                if beside:
+                    right = beside.index(texts[which[i]][start + 1])
+                    assert torch.equal(logits[0], expected[which[i]][start - first])
+                    assert torch.equal(logits[len(tokens) + right], expected[which[i]][start + 1 - first])
+                    cache.adopt(slot, right, start + 1)
+                    positions[i] += 2
+                    continue
                 reference = expected[which[i]][start - first : start - first + len(tokens)]
                 if tolerance:
                     torch.testing.assert_close(logits, reference, rtol=tolerance, atol=tolerance)

@@ -136,6 +136,15 @@ def test_concurrent_requests_are_counted_until_they_end() -> None:
     limiter.admit("prj", limits, 1)
 
 
+def test_requests_in_flight_are_known_by_project_with_and_without_limits() -> None:
+    limiter = RateLimiter(Clock())
+    for project in ("one", "one", "two"):
+        limiter.admit(project, Limits(), 1)
+    assert limiter.in_flight() == {"one": 2, "two": 1}
+    limiter.end("two", 1)
+    assert limiter.in_flight() == {"one": 2}
+
+
 def test_a_changed_limit_counts_at_once() -> None:
     limiter = RateLimiter(Clock())
     limiter.admit("prj", Limits(requests_per_minute=1), 1)

@@ -99,7 +99,7 @@ def test_no_stretch_of_an_anti_workload_falls_far_below_the_static_floor(source:
 
 def test_a_drafter_that_never_helps_is_hardly_asked() -> None:
     world = World(
-        skills={"static": always(0.02)}, score=lambda batch, rows: 0.02 + 0.002 * rows, draft_step=0.004, spread=0.01
+        skills={"static": always(0.02)}, score=lambda batch, rows: 0.02 + 0.005 * rows, draft_step=0.004, spread=0.01
     )
     world.run(Controller(swept(world)), 1_000)
     assert world.used["static"] < 60
@@ -176,15 +176,19 @@ def test_no_limit_is_ever_exceeded(
         proposals = [
             recalled.cut(plan.lookahead)
             if plan.source == "memory"
-            else Proposal((1,) * drafted, (0.99,) * drafted, STATIC[:drafted])
+            else Proposal(
+                (1,) * drafted,
+                (0.99,) * drafted,
+                STATIC[:drafted],
+                alternatives=(3, 4) if drafted else (),
+                alternative_confidences=(0.5, 0.4) if drafted else (),
+            )
             for plan in plans
         ]
-        lengths = controller.cut(sequences, plans, proposals)
-        assert all(0 <= length <= max(0, limit) for length in lengths)
-        outcomes = [
-            StepOutcome(proposal.cut(length), 0, (2,), plan=plan)
-            for proposal, length, plan in zip(proposals, lengths, plans, strict=True)
-        ]
+        kept = controller.cut(sequences, plans, proposals)
+        assert all(0 <= len(one) <= max(0, limit) for one in kept)
+        assert all(one or not one.alternatives for one in kept)  # they stand beside a first token
+        outcomes = [StepOutcome(one, 0, (2,), plan=plan) for one, plan in zip(kept, plans, strict=True)]
         controller.observe(sequences, candidates, outcomes, StepTiming(score=0.02))
 
 
@@ -192,7 +196,7 @@ def test_a_proposal_that_was_drawn_at_random_is_verified_whole() -> None:
     torch = pytest.importorskip("torch")
     controller = Controller(LatencyTable())
     proposal = Proposal((1, 2, 3), (0.01, 0.01, 0.01), ("static",) * 3, torch.full((3, 4), 0.25))
-    assert controller.cut([FakeSequence([1])], [Plan("static", 3)], [proposal]) == [3]
+    assert controller.cut([FakeSequence([1])], [Plan("static", 3)], [proposal]) == [proposal]
 
 
 @pytest.mark.parametrize("score", [flat, stairs, dear])
@@ -201,6 +205,33 @@ def test_the_cut_buys_the_best_prefixes_of_the_whole_batch(score: Callable[[int,
     sequences = [FakeSequence([1], slot) for slot in range(2)]
     sure = Proposal((1,) * 8, (0.99,) * 8, ("static",) * 8)
     doubtful = Proposal((1,) * 8, (0.05,) * 8, ("static",) * 8)
-    lengths = controller.cut(sequences, [Plan("static", 8)] * 2, [sure, doubtful])
-    assert lengths[0] >= lengths[1]
-    assert lengths[1] <= 1 or score is stairs
+    kept = controller.cut(sequences, [Plan("static", 8)] * 2, [sure, doubtful])
+    assert len(kept[0]) >= len(kept[1])
+    assert len(kept[1]) <= 1 or score is stairs
+
+
+def test_alternatives_are_scored_while_the_target_prefers_them_often_enough() -> None:
+    def dear_rows(batch: int, rows: int) -> float:
+        return 0.02 + 0.005 * rows
+
+    controller = Controller(swept(World(skills={}, score=dear_rows)))
+    proposal = Proposal(
+        (1, 1), (0.5, 0.4), ("static",) * 2, alternatives=(2, 3, 4), alternative_confidences=(0.3, 0.1, 0.0005)
+    )
+    sequences, candidates = [FakeSequence([1])], [Candidates(neural=("static",))]
+
+    def after(steps: int, other: int) -> int:
+        """The alternatives that are scored once the target has emitted the first draft token and `other` by turns."""
+        num_scored = 0
+        for step in range(steps):
+            (plan,) = controller.plan(sequences, candidates)
+            (kept,) = controller.cut(sequences, [Plan("static", 2)], [proposal])
+            emitted, accepted = (1, min(1, len(kept))) if step % 2 else (other, 0)
+            outcome = StepOutcome(kept, accepted, (emitted, 7), plan=plan)
+            controller.observe(sequences, candidates, [outcome], StepTiming(score=dear_rows(1, kept.num_rows)))
+            num_scored = len(kept.alternatives)
+        return num_scored
+
+    assert after(150, other=2) == 1  # the one that comes half of the time; the others are not worth a row
+    assert after(400, other=9) == 0
+    assert after(400, other=3) >= 1  # nobody scored it: what the target says is enough to tell

@@ -43,8 +43,7 @@ def serve(controller: Controller, requests: int) -> list[tuple[Plan, str]]:
         candidates = [Candidates(MEMORY, ("static",))]
         plans = controller.plan(sequences, candidates)
         proposals = [MEMORY.cut(plan.lookahead) if plan.source == "memory" else Proposal() for plan in plans]
-        lengths = controller.cut(sequences, plans, proposals)
-        kept = proposals[0].cut(lengths[0])
+        (kept,) = controller.cut(sequences, plans, proposals)
         why = controller.explain(0)
         assert 1 <= why.tokens <= 1 + len(kept)
         assert why.seconds > 0

@@ -111,7 +111,8 @@ def test_drafts_are_those_of_pytorch_with_the_same_rounded_weights(subject: Draf
         reference.extend(sequence, 0, sequence.tokens[1:], features_of(length, length))
         (expected,) = reference.propose([sequence], [6], [delta])
         chain = replace(commit(subject, 1, length), temperature=1.0, delta=packed(factors) if factors else None)
-        ((tokens, confidences),) = subject.draft([chain], 0.0)
+        (drafted,) = subject.draft([chain], 0.0)
+        tokens, confidences = drafted.tokens, drafted.confidences
         same = [mine == theirs for mine, theirs in zip(tokens, expected.tokens, strict=True)]
         end = same.index(False) if False in same else len(same)  # from a tie broken otherwise on, chains differ
         assert confidences[:end] == pytest.approx(expected.confidences[:end], abs=0.03)  # the cache is bf16
@@ -126,7 +127,7 @@ def test_a_batch_drafts_bit_for_bit_what_each_sequence_drafts_alone(subject: Dra
         for slot, (length, delta, lookahead) in enumerate(zip((5, 17, 40, 9), deltas, (3, 6, 1, 5), strict=True))
     ]
     together = subject.draft(chains, 0.0)
-    assert [len(tokens) for tokens, _ in together] == [3, 6, 1, 5]
+    assert [len(one.tokens) for one in together] == [3, 6, 1, 5]
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
@@ -149,11 +150,29 @@ def test_prefill_in_chunks_and_rejected_drafts_change_nothing(subject: DraftKern
 
 def test_a_chain_ends_when_its_survival_falls_below_the_least(subject: DraftKernels) -> None:
     chain = commit(subject, 0, 12)
-    ((tokens, confidences),) = subject.draft([chain], 0.0)
+    (whole,) = subject.draft([chain], 0.0)
+    tokens, confidences = whole.tokens, whole.confidences
     survival = torch.tensor(confidences).cumprod(0).tolist()
-    ((short, _),) = subject.draft([chain], (survival[2] + survival[1]) / 2)
-    assert short == tokens[:3]
+    (short,) = subject.draft([chain], (survival[2] + survival[1]) / 2)
+    assert short.tokens == tokens[:3]
     assert set(tokens) <= set(STATIC.hot_tokens.tolist())
+
+
+def test_further_candidates_for_the_first_place_come_by_their_probability(subject: DraftKernels) -> None:
+    delta = packed(low_rank(1, 4, 0.1))
+    chains = [replace(commit(subject, slot, 9 + slot), delta=one) for slot, one in enumerate((None, delta))]
+    drafted = subject.draft(chains, 0.0, num_others=4)
+    assert [one.tokens for one in drafted] == [one.tokens for one in subject.draft(chains, 0.0)]
+    for chain, one in zip(chains, drafted, strict=True):
+        first = [one.tokens[0], *one.others]
+        chances = [one.confidences[0], *one.other_confidences]
+        assert len(set(first)) == 5
+        assert chances == sorted(chances, reverse=True)
+        assert 0 < sum(chances) <= 1
+        everything = subject.draft([chain], 0.0, num_others=10**6)[0]
+        assert everything.others[:4] == one.others
+        assert sorted([one.tokens[0], *everything.others]) == sorted(STATIC.hot_tokens.tolist())
+        assert everything.confidences[0] + sum(everything.other_confidences) == pytest.approx(1, abs=1e-3)
 
 
 def test_what_would_leave_the_cache_or_the_vocabulary_is_refused(subject: DraftKernels) -> None:

@@ -57,10 +57,10 @@ def test_the_mode_decides_who_may_draft(mode: str, neural: tuple[str, ...], tmp_
 
 def test_only_the_request_whose_drafting_fails_loses_its_drafts() -> None:
     class Picky(FakeDrafter):
-        def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
+        def propose(self, sequences, lookaheads, deltas, **more):  # type: ignore[no-untyped-def]
             if any(sequence.slot == 1 for sequence in sequences):
                 raise RuntimeError("slot 1")
-            return super().propose(sequences, lookaheads, deltas)
+            return super().propose(sequences, lookaheads, deltas, **more)
 
     drafters = DrafterSet(Picky(FakeTarget()), vocab_size=12)
     sequences = [FakeSequence([1, 2, 3], slot=slot) for slot in range(3)]

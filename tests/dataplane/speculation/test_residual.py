@@ -85,7 +85,7 @@ def test_each_tier_can_be_switched_off() -> None:
 
 def test_a_mixed_draft_goes_on_with_the_memory_after_its_turn() -> None:
     class Stubborn(FakeDrafter):
-        def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
+        def propose(self, sequences, lookaheads, deltas, **_):  # type: ignore[no-untyped-def]
             return [draft(*[77] * lookahead) for lookahead in lookaheads]
 
     drafters = DrafterSet(Stubborn(FakeTarget()), learned(), vocab_size=600, tiers=Tiers(residual=True))

@@ -40,7 +40,7 @@ class RandomController(Controller):
 
     def cut(self, sequences, plans, proposals):  # type: ignore[no-untyped-def]
         super().cut(sequences, plans, proposals)
-        return [self._draw(len(proposal)) for proposal in proposals]
+        return [one.cut(self._draw(len(one)), self._draw(len(one.alternatives))) for one in proposals]
 
 
 def run(
@@ -162,7 +162,7 @@ def test_log_probabilities_are_the_targets_own(tmp_path: Path) -> None:
 class SamplingDrafter(FakeDrafter):
     """Draws its tokens from a distribution of its own, and says so."""
 
-    def propose(self, sequences, lookaheads, deltas):  # type: ignore[no-untyped-def]
+    def propose(self, sequences, lookaheads, deltas, *, num_alternatives=0):  # type: ignore[no-untyped-def]
         proposals = []
         for lookahead in lookaheads:
             probs = torch.softmax(torch.linspace(-1, 1, VOCAB), dim=0).repeat(lookahead, 1)
@@ -180,7 +180,7 @@ class PeekingController(Controller):
 
     def cut(self, sequences, plans, proposals):  # type: ignore[no-untyped-def]
         super().cut(sequences, plans, proposals)
-        return [int(proposal.confidences[0] > 1 / VOCAB) for proposal in proposals]
+        return [proposal.cut(int(proposal.confidences[0] > 1 / VOCAB)) for proposal in proposals]
 
 
 class OneTokenController(PeekingController):

@@ -50,9 +50,8 @@ class World:
         candidates = [Candidates(self._recall(), neural, self.version) for _ in sequences]
         plans = controller.plan(sequences, candidates)
         proposals = [self._propose(plan, one) for plan, one in zip(plans, candidates, strict=True)]
-        lengths = controller.cut(sequences, plans, proposals)
-        kept = [proposal.cut(length) for proposal, length in zip(proposals, lengths, strict=True)]
-        rows = sum(len(proposal) + 1 for proposal in kept)
+        kept = controller.cut(sequences, plans, proposals)
+        rows = sum(proposal.num_rows for proposal in kept)
         noise = self._draw.choice((0.9, 1.0, 1.0, 1.0, 1.1, 1.3))
         drafted = max((len(one) for one in proposals if one.sources[:1] not in ((), ("memory",))), default=0)
         timing = StepTiming(draft=noise * self.draft_step * drafted, score=noise * self.score(self.batch, rows))
@@ -101,7 +100,7 @@ class FixedLookahead(Controller):
         return [self._plan_always] * len(sequences)
 
     def cut(self, sequences, plans, proposals):  # type: ignore[no-untyped-def]
-        return [len(proposal) for proposal in proposals]
+        return list(proposals)
 
     def observe(self, sequences, candidates, outcomes, timing):  # type: ignore[no-untyped-def]
         return

@@ -21,7 +21,8 @@ def test_a_fixed_lookahead_stays_within_the_policy_and_the_request() -> None:
     ]
     plans = controller.plan(sequences, [Candidates()] * 4)
     assert [plan.lookahead for plan in plans] == [6, 3, 2, 0]
-    assert controller.cut(sequences, plans, [Proposal((1, 2), (0.1, 0.1), ("static", "static"))]) == [2]
+    proposals = [Proposal((1, 2), (0.1, 0.1), ("static", "static"))]
+    assert controller.cut(sequences, plans, proposals) == proposals
 
 
 def test_the_moving_average_follows_what_was_accepted() -> None:

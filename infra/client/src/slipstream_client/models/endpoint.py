@@ -50,6 +50,9 @@ class Endpoint:
         holdout_rate (float):
         min_replicas (int):
         max_replicas (int):
+        desired_replicas (int): What the load asks for, from `min_replicas` to `max_replicas`: up at once, down one at a
+            time after a quiet time. Each change is an event (`scaled`).
+        ready_replicas (int): Nodes that serve it now.
         deployment_id (str): The active deployment, which the policy above is of.
         rollout_id (None | str): The open rollout.
         undelete_until (datetime.datetime | None):
@@ -74,6 +77,8 @@ class Endpoint:
     holdout_rate: float
     min_replicas: int
     max_replicas: int
+    desired_replicas: int
+    ready_replicas: int
     deployment_id: str
     rollout_id: None | str
     undelete_until: datetime.datetime | None
@@ -112,6 +117,10 @@ class Endpoint:
         min_replicas = self.min_replicas
 
         max_replicas = self.max_replicas
+
+        desired_replicas = self.desired_replicas
+
+        ready_replicas = self.ready_replicas
 
         deployment_id = self.deployment_id
 
@@ -152,6 +161,8 @@ class Endpoint:
                 "holdout_rate": holdout_rate,
                 "min_replicas": min_replicas,
                 "max_replicas": max_replicas,
+                "desired_replicas": desired_replicas,
+                "ready_replicas": ready_replicas,
                 "deployment_id": deployment_id,
                 "rollout_id": rollout_id,
                 "undelete_until": undelete_until,
@@ -197,6 +208,10 @@ class Endpoint:
         min_replicas = d.pop("min_replicas")
 
         max_replicas = d.pop("max_replicas")
+
+        desired_replicas = d.pop("desired_replicas")
+
+        ready_replicas = d.pop("ready_replicas")
 
         deployment_id = d.pop("deployment_id")
 
@@ -247,6 +262,8 @@ class Endpoint:
             holdout_rate=holdout_rate,
             min_replicas=min_replicas,
             max_replicas=max_replicas,
+            desired_replicas=desired_replicas,
+            ready_replicas=ready_replicas,
             deployment_id=deployment_id,
             rollout_id=rollout_id,
             undelete_until=undelete_until,

@@ -46,6 +46,7 @@ class Node:
         loaded (list[Loaded]):
         running_requests (int):
         waiting_requests (int):
+        slots (int): Requests that it runs at once; 0: it doesn't say.
         usage_spooled (int):
         traffic_dropped (int):
         registered_at (datetime.datetime):
@@ -74,6 +75,7 @@ class Node:
     loaded: list[Loaded]
     running_requests: int
     waiting_requests: int
+    slots: int
     usage_spooled: int
     traffic_dropped: int
     registered_at: datetime.datetime
@@ -122,6 +124,8 @@ class Node:
 
         waiting_requests = self.waiting_requests
 
+        slots = self.slots
+
         usage_spooled = self.usage_spooled
 
         traffic_dropped = self.traffic_dropped
@@ -169,6 +173,7 @@ class Node:
                 "loaded": loaded,
                 "running_requests": running_requests,
                 "waiting_requests": waiting_requests,
+                "slots": slots,
                 "usage_spooled": usage_spooled,
                 "traffic_dropped": traffic_dropped,
                 "registered_at": registered_at,
@@ -227,6 +232,8 @@ class Node:
 
         waiting_requests = d.pop("waiting_requests")
 
+        slots = d.pop("slots")
+
         usage_spooled = d.pop("usage_spooled")
 
         traffic_dropped = d.pop("traffic_dropped")
@@ -282,6 +289,7 @@ class Node:
             loaded=loaded,
             running_requests=running_requests,
             waiting_requests=waiting_requests,
+            slots=slots,
             usage_spooled=usage_spooled,
             traffic_dropped=traffic_dropped,
             registered_at=registered_at,

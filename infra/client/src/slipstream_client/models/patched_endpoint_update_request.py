@@ -26,7 +26,7 @@ class PatchedEndpointUpdateRequest:
         max_lookahead (int | Unset):
         holdout_rate (float | Unset):
         min_replicas (int | Unset): Ready nodes below which it is `degraded`.
-        max_replicas (int | Unset): Nodes that it is placed on, if there is room.
+        max_replicas (int | Unset): Nodes that it is placed on under load, if there are as many: see `desired_replicas`.
         rollout (RolloutPlanBodyRequest | Unset): How a change reaches the requests. What is not given is the strategy's
             default.
     """
