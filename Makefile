@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 MODEL := var/models/smollm2-135m-instruct
 
-.PHONY: run demo bench bench-api lossless check test test-sglang format client lock clean help
+.PHONY: run demo bench bench-api bench-kernels lossless check test test-sglang format client lock clean help
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -19,6 +19,10 @@ bench: .venv/.dev  ## Every figure side by side, with peers: var/bench/report.md
 
 bench-api: .venv/.dev  ## The management API with 10,000 projects and a million usage events: var/bench/management.json.
 	@$(PYTHON) -m infra.bench.management $(ARGS)
+
+bench-kernels: .venv/.dev  ## The accept step and the embedded engine on a GPU, or what a CPU can check of them: kernels/bench/results.
+	@$(PYTHON) kernels/bench/verification.py $(ARGS)
+	@$(PYTHON) kernels/bench/engine.py
 
 lossless: .venv/.dev  ## Greedy output bit for bit, over all sources and companies: var/bench/lossless.json.
 	@$(PYTHON) -m infra.bench.lossless $(ARGS)

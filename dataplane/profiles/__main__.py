@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from dataplane.profiles.budget import budget
@@ -14,6 +15,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("name", nargs="?", help="a profile; without one, all are listed")
     parser.add_argument("--model", help="folder of the target model")
     parser.add_argument("--draft", help="folder of the EAGLE-3 checkpoint")
+    parser.add_argument(
+        "--replica", action="store_true", help="print the command of an unmodified SGLang with EAGLE3 instead"
+    )
     parser.add_argument("--budget", action="store_true", help="print the memory of one accelerator instead")
     parser.add_argument("--reasons", action="store_true", help="print why each choice was made instead")
     options = parser.parse_args(argv)
@@ -28,13 +32,19 @@ def main(argv: list[str]) -> int:
         return 1
     if options.budget:
         print(budget(profile))
+    elif options.replica:
+        try:
+            print(shlex.join(profile.replica_command(model=options.model, draft=options.draft)))
+        except ProfileError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     elif options.reasons:
         for name, reason in profile.reasons.items():
             print(f"{name}: {reason}")
         for name, argument in profile.arguments.items():
             print(f"--{name} {argument.value}: {argument.reason}")
     else:
-        print(profile.command_line(model=options.model, draft=options.draft))
+        print(shlex.join(profile.command(model=options.model, draft=options.draft)))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.profiles.profile import Draft, NodeProfile
+from dataplane.profiles.profile import Draft, NodeProfile, delta_parameters
 
 GIB = 1 << 30
 _BF16 = 2
@@ -76,9 +76,3 @@ def draft_parameters(draft: Draft) -> int:
     attention = 2 * hidden * (query + 2 * keys) + query * hidden
     mlp = 3 * hidden * draft.intermediate_size
     return _FEATURES * hidden * hidden + attention + mlp + hidden * draft.draft_vocab_size + 4 * hidden
-
-
-def delta_parameters(draft: Draft, rank: int) -> int:
-    """Of a tenant's delta on gate, up and down projection and head: rank x (inputs + outputs) each."""
-    mlp = 3 * (draft.hidden_size + draft.intermediate_size)
-    return rank * (mlp + draft.hidden_size + draft.draft_vocab_size)

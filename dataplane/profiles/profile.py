@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -71,24 +71,55 @@ class NodeProfile:
     lookahead: Mapping[
         int, int
     ]  # running sequences -> lookahead to start from; the controller measures and corrects it
-    arguments: Mapping[str, Argument]  # of the engine's own command line, without dashes
+    arguments: Mapping[str, Argument]  # of the engine's own command line (SGLang's, or our node's), without dashes
     reasons: Mapping[str, str]  # of the numbers above
 
     def command(self, *, model: str | None = None, draft: str | None = None) -> list[str]:
-        """The launch command; `model` and `draft` are folders, by default under /models."""
-        model, draft = model or f"/models/{self.model}", draft or f"/models/{self.model}-eagle3"
-        if self.engine == "embedded":
-            words = ["python", "-m", "dataplane", "--engine", "embedded", "--model", model, "--static", draft]
-        else:
-            words = ["python", "-m", "sglang.launch_server", "--model-path", model]
-            words += ["--speculative-draft-model-path", draft]
-        for name, argument in self.arguments.items():
-            words += [f"--{name}"] if argument.value is True else [f"--{name}", str(argument.value)]
-        return words
+        """The launch command of a Slipstream node; `model` and `draft` are folders, by default under /models."""
+        model, draft = self._folders(model, draft)
+        words = ["python", "-m", "dataplane", "--engine", self.engine, "--model", model, "--static", draft]
+        arguments = dict(self.arguments)
+        if self.engine == "sglang":  # what the node itself knows is an argument of the node, the rest is SGLang's
+            for flag, name in (("--num-slots", "max-running-requests"), ("--max-context", "context-length")):
+                words += [flag, str(arguments.pop(name).value)]
+            words += ["--adaptive-mib", str(self.adaptive_mib)]
+            values = {name.replace("-", "_"): argument.value for name, argument in arguments.items()}
+            return [*words, "--engine-args", json.dumps(values)]
+        return words + _flags(arguments)
 
-    def command_line(self, *, model: str | None = None, draft: str | None = None) -> str:
-        """`command` for a shell."""
-        return shlex.join(self.command(model=model, draft=draft))
+    def replica_command(self, *, model: str | None = None, draft: str | None = None) -> list[str]:
+        """The launch command of an unmodified SGLang with EAGLE-3: one tenant's replica, `draft` its merged checkpoint.
+
+        SGLang's own HTTP has no keys and no tenants: it listens on this machine alone. Raises ProfileError.
+        """
+        if self.engine != "sglang":
+            raise ProfileError(f"profile {self.name}: only SGLang serves a stock replica")
+        model, draft = self._folders(model, draft)
+        words = ["python", "-m", "sglang.launch_server", "--host", "127.0.0.1", "--model-path", model]
+        reason = "the stock algorithm, for a full checkpoint"
+        arguments = {**self.arguments, "speculative-algorithm": Argument("EAGLE3", reason)}
+        return [*words, "--speculative-draft-model-path", draft, *_flags(arguments)]
+
+    @property
+    def adaptive_mib(self) -> int:
+        """Memory that the resident tenants' deltas take, in MiB of bf16, rounded up."""
+        return -(-self.tenants.resident * delta_parameters(self.draft, self.tenants.rank) * 2 // (1 << 20))
+
+    def _folders(self, model: str | None, draft: str | None) -> tuple[str, str]:
+        return model or f"/models/{self.model}", draft or f"/models/{self.model}-eagle3"
+
+
+def delta_parameters(draft: Draft, rank: int) -> int:
+    """Of a tenant's delta on gate, up and down projection and head: rank x (inputs + outputs) each."""
+    mlp = 3 * (draft.hidden_size + draft.intermediate_size)
+    return rank * (mlp + draft.hidden_size + draft.draft_vocab_size)
+
+
+def _flags(arguments: Mapping[str, Argument]) -> list[str]:
+    words = []
+    for name, argument in arguments.items():
+        words += [f"--{name}"] if argument.value is True else [f"--{name}", str(argument.value)]
+    return words
 
 
 def profile_names() -> tuple[str, ...]:

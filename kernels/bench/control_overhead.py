@@ -81,11 +81,10 @@ def serve(requests: Sequence[Request], memory: TenantMemory, controller: Control
             candidate.memory.cut(plan.lookahead) if plan.source == "memory" else EMPTY_PROPOSAL
             for plan, candidate in zip(plans, candidates, strict=True)
         ]
-        lengths = controller.cut(running, plans, proposals)
+        proposals = controller.cut(running, plans, proposals)
         decided = time.thread_time()
         outcomes = []
-        for request, plan, proposal, length in zip(running, plans, proposals, lengths, strict=True):
-            kept = proposal.cut(length)
+        for request, plan, kept in zip(running, plans, proposals, strict=True):
             start = len(request.tokens) - request.num_prompt_tokens
             accepted = 0
             while accepted < len(kept) and kept.tokens[accepted] == request.answer[start + accepted]:

@@ -29,7 +29,7 @@ import torch
 from dataplane.models.attention import Span
 from dataplane.models.generate import prefill
 from dataplane.models.llama import LlamaModel
-from infra.bench.report import Machine
+from infra.bench.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = (1, 2, 4, 8, 16, 32)

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from dataplane.speculation.types import SamplingParams
-from infra.bench.report import Machine
+from infra.bench.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 KINDS = {

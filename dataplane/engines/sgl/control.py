@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class ControlClient:
         return answer["result"]
 
     def close(self) -> None:
+        """The other process may be gone already."""
         with self._lock:
-            self._stream.close()
+            with suppress(OSError):  # what a failed call left in the buffer
+                self._stream.close()
             self._socket.close()

@@ -31,7 +31,7 @@ from dataplane.engines.base import (
 )
 from dataplane.engines.sgl.control import ControlClient, ControlError
 from dataplane.engines.sgl.sequence import RequestParams
-from dataplane.engines.sgl.settings import ALGORITHM, WorkerSettings
+from dataplane.engines.sgl.settings import WorkerSettings, server_arguments
 from dataplane.speculation.registry import Desired
 
 log = logging.getLogger(__name__)
@@ -69,18 +69,13 @@ class SGLangEngine:
             static=None if static is None else str(static),
             max_delta_bytes=max_delta_bytes,
         )
-        self._arguments = {
-            "model_path": str(model),
-            "skip_tokenizer_init": True,
-            "max_running_requests": num_slots,
-            "context_length": max_context,
-            "speculative_algorithm": ALGORITHM,
-            "speculative_num_draft_tokens": max_lookahead + 1,
-            "speculative_num_steps": max_lookahead,
-            "speculative_eagle_topk": 1,
-            "disable_overlap_schedule": True,
-            **(server_args or {}),
-        }
+        self._arguments = server_arguments(
+            str(model),
+            num_slots=num_slots,
+            max_context=max_context,
+            max_lookahead=max_lookahead,
+            more=server_args or {},
+        )
         self._running: dict[str, str] = {}  # request id -> SGLang's
         self._lock = threading.Lock()
         self._engine: Any = None
@@ -194,7 +189,7 @@ class SGLangEngine:
         return self._thread.is_alive() and not self._dead.is_set()
 
     def stop(self) -> None:
-        """End SGLang and its processes."""
+        """End SGLang and its processes: all children of this process, as SGLang's own shutdown has it."""
         self._dead.set()
         if self._thread.is_alive() and self._engine is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -219,6 +214,10 @@ class SGLangEngine:
             return
         ready.set()
         self._loop.run_forever()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._engine.shutdown()
 
     async def _generate(self, request: GenerationRequest, deliver: Any) -> None:

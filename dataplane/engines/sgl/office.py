@@ -59,6 +59,12 @@ class Office:
                 self._sequences[request.rid] = sequence
         return sequence
 
+    def drop_finished(self) -> None:
+        """Where no server closes requests: forget those that SGLang has ended."""
+        with self._lock:
+            for request_id in [one for one, sequence in self._sequences.items() if sequence.request.finished()]:
+                del self._sequences[request_id]
+
     def count_prefix(self, num_cached: int) -> None:
         """A request's prompt begins to be read; so many of its tokens were cached."""
         self._num_queries += 1

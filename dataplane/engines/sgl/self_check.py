@@ -37,7 +37,7 @@ def self_check(worker: Any) -> list[str]:
         if missing:
             raise SelfCheckError(f"{type(target).__name__}.{method} lacks {', '.join(sorted(missing))}")
     done.append("verify forward")
-    if worker.target.pool is not None:
+    if worker.target.capture.need_capture():
         if not target.model_runner.model.capture_aux_hidden_states:
             raise SelfCheckError("the target does not capture the drafter's features")
         done.append("features")

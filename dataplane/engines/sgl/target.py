@@ -9,7 +9,7 @@ fill their places with their root, and nobody looks at these rows:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,9 +42,24 @@ class SglTarget:
 
     max_alternatives = 0  # SGLang's verification could hold them as a tree; chains only so far
 
-    def __init__(self, worker: Any, *, width: int, fixed: bool, pool: FeaturePool | None) -> None:
-        """`worker`: SGLang's worker of the target. `fixed`: always `width` rows, as captured graphs demand."""
+    def __init__(
+        self,
+        worker: Any,
+        *,
+        width: int,
+        fixed: bool,
+        capture: CaptureHiddenMode,
+        pool: FeaturePool | None,
+        announce: Callable[[Sequence[Proposal]], None] = lambda proposals: None,
+    ) -> None:
+        """`worker`: SGLang's worker of the target. `fixed`: always `width` rows, as captured graphs demand.
+
+        `capture`: FULL for a drafter that reads features, on every rank alike; `pool` keeps them where it drafts.
+        `announce`: told what is about to be scored.
+        """
         self.pool = pool
+        self.capture = capture
+        self._announce = announce
         self._worker = worker
         self._width = width
         self._fixed = fixed
@@ -52,10 +67,6 @@ class SglTarget:
         self._scores: Scores | None = None
         self._kept = torch.empty(0, dtype=torch.int64)
         self.output: Any = None  # SGLang's result of the last forward
-
-    @property
-    def capture(self) -> CaptureHiddenMode:
-        return CaptureHiddenMode.NULL if self.pool is None else CaptureHiddenMode.FULL
 
     def begin(self, batch: Any) -> None:
         """The decode batch (`ScheduleBatch`) of the step that follows; sequences come in the order of its requests."""
@@ -67,6 +78,7 @@ class SglTarget:
         longest = max(len(proposal) for proposal in proposals)
         if longest >= self._width:
             raise ValueError(f"a proposal of {longest} tokens, and a verification holds {self._width - 1}")
+        self._announce(proposals)
         width = self._width if self._fixed else longest + 1
         rows: list[list[int]] = []
         kept: list[int] = []

@@ -12,15 +12,18 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from sglang.srt.distributed import get_tp_group, tensor_model_parallel_all_gather
 from sglang.srt.managers.scheduler import GenerationBatchResult
-from sglang.srt.model_executor.forward_batch_info import ForwardMode
+from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode, ForwardMode
 from sglang.srt.speculative.base_spec_worker import BaseSpecWorker
 from sglang.srt.speculative.ngram_info import NgramVerifyInput
 
 from dataplane.engines.sgl.office import Office
+from dataplane.engines.sgl.ranks import Ranks
 from dataplane.engines.sgl.self_check import self_check
 from dataplane.engines.sgl.sequence import SglSequence
 from dataplane.engines.sgl.settings import WorkerSettings
@@ -36,15 +39,14 @@ log = logging.getLogger(__name__)
 
 
 class SlipstreamWorker(BaseSpecWorker):
-    """One per scheduler process."""
+    """One per scheduler process, that is per tensor-parallel rank; the first rank drafts for all (`ranks.py`)."""
 
     def __init__(self, server_args: Any, gpu_id: int, nccl_port: int, target_worker: Any) -> None:
         super().__init__()
-        if server_args.tp_size != 1:
-            raise ValueError("SLIPSTREAM serves one device so far: its ranks would have to agree on their drafts")
         self.server_args = server_args
         self.adaptive_controller = None
         self._target_worker = target_worker
+        self._ranks = Ranks(get_tp_group())
         self._settings = WorkerSettings.from_environment(os.environ)
         self._stride: int = server_args.speculative_num_draft_tokens
         self.speculative_num_draft_tokens = self._stride
@@ -59,28 +61,34 @@ class SlipstreamWorker(BaseSpecWorker):
         return None
 
     def alloc_memory_pool(self, **pools: Any) -> None:
-        """The target's pools exist now: build the drafters, and answer our server's calls from here on."""
+        """The target's pools exist now: build the drafters, on the rank that drafts."""
         runner = self._target_worker.model_runner
         requests, allocator = self._target_worker.get_memory_pool()
         self._req_to_token = requests.req_to_token
         vocabulary: int = runner.model_config.vocab_size
-        embeddings = runner.model.get_embed_and_head()[0][:vocabulary]
-        static, pool = None, None
+        static, pool, capture = None, None, CaptureHiddenMode.NULL
         if self._settings.static is not None:
-            from pathlib import Path
-
             checkpoint = load_checkpoint(Path(self._settings.static))
             layers = checkpoint.config.feature_layers
             runner.model.set_eagle3_layers_to_capture(list(layers))
-            width = len(layers) * checkpoint.config.hidden_size
-            pool = FeaturePool(allocator.get_kvcache().size + allocator.page_size, width, embeddings)
-            static = EagleDrafter(
-                checkpoint, embeddings, num_slots=self._settings.num_slots, max_context=self._settings.max_context
-            )
+            capture = CaptureHiddenMode.FULL
+            shard = runner.model.get_embed_and_head()[0]  # of the vocabulary, one a rank
+            embeddings = tensor_model_parallel_all_gather(shard.data, dim=0)[:vocabulary]
+            if self._ranks.leads:
+                width = len(layers) * checkpoint.config.hidden_size
+                pool = FeaturePool(allocator.get_kvcache().size + allocator.page_size, width, embeddings)
+                static = EagleDrafter(
+                    checkpoint, embeddings, num_slots=self._settings.num_slots, max_context=self._settings.max_context
+                )
         self.drafters = DrafterSet(static, vocab_size=vocabulary, max_delta_bytes=self._settings.max_delta_bytes)
         self.controller = Controller()
         self.target = SglTarget(
-            self._target_worker, width=self._stride, fixed=not runner.server_args.disable_cuda_graph, pool=pool
+            self._target_worker,
+            width=self._stride,
+            fixed=not runner.server_args.disable_cuda_graph,
+            capture=capture,
+            pool=pool,
+            announce=self._ranks.send if self._ranks.leads else lambda proposals: None,
         )
         capacity = allocator.get_kvcache().size
         self.office = Office(
@@ -93,7 +101,9 @@ class SlipstreamWorker(BaseSpecWorker):
     def init_cuda_graphs(self) -> None:
         """The last call before the scheduler serves: check that everything of ours is in its place, then say so."""
         self._target_worker.init_cuda_graphs()
-        self.office.open(self._settings.socket, self_check(self))
+        checks = self_check(self)
+        if self._ranks.leads:
+            self.office.open(self._settings.socket, checks)
 
     def clear_cache_pool(self) -> None:
         """SGLang has emptied the prefix cache; the features of its slots go with them."""
@@ -142,6 +152,13 @@ class SlipstreamWorker(BaseSpecWorker):
 
     def _decode(self, batch: Any) -> tuple[list[list[int]], Any]:
         sequences = [self.office.admit(request, self._stride - 1) for request in batch.reqs]
+        self.target.begin(batch)
+        emitted = self._step(batch, sequences) if self._ranks.leads else self._follow(sequences)
+        batch.forward_mode = ForwardMode.DECODE
+        return emitted, self.target.output
+
+    def _step(self, batch: Any, sequences: Sequence[SglSequence]) -> list[list[int]]:
+        """The rank that drafts."""
         self._release_ended(running={request.rid for request in batch.reqs})
         for sequence in sequences:
             sequence.catch_up()
@@ -149,14 +166,23 @@ class SlipstreamWorker(BaseSpecWorker):
                 sequence.slot, sequence.num_extended = self._free.pop(), 0
                 self._sequences[sequence.request.rid] = sequence
         self._extend_drafter(batch, sequences)
-        self.target.begin(batch)
         outcomes, timing = speculative_step(sequences, self.target, self.drafters, self.controller)
         for index, (sequence, outcome) in enumerate(zip(sequences, outcomes, strict=True)):
             sequence.num_extended += len(outcome.new_tokens)
             sequence.tally.explain(outcome, timing, len(sequences), self.controller.explain(index))
             self.office.record(sequence, outcome, timing, len(sequences))
-        batch.forward_mode = ForwardMode.DECODE
-        return [list(outcome.new_tokens) for outcome in outcomes], self.target.output
+        return [list(outcome.new_tokens) for outcome in outcomes]
+
+    def _follow(self, sequences: Sequence[SglSequence]) -> list[list[int]]:
+        """The other ranks: the same proposals, the same logits, the same draws."""
+        self.office.drop_finished()  # our server closes requests at the rank that drafts
+        for sequence in sequences:
+            sequence.catch_up()
+        proposals = self._ranks.receive()
+        scores = self.target.score(sequences, proposals)
+        emitted, _ = verify(sequences, proposals, scores)  # no alternatives: `SglTarget.max_alternatives`
+        self.target.commit(sequences, [len(tokens) - 1 for tokens in emitted])
+        return emitted
 
     def _is_read(self, sequence: SglSequence, batch: Any, index: int) -> bool:
         """Has the whole prompt been read? What a chunk in the middle emits is nobody's token."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.contract.engines.learning import DELTA, answered, train
 from tests.contract.engines.worlds import (
     PROMPTS,
     TOKENS,
@@ -23,9 +24,11 @@ from tests.contract.engines.worlds import (
 )
 
 HAS_SGLANG = find_spec("sglang") is not None
-KINDS = ("fake", "embedded", *(("sglang",) if HAS_SGLANG else ()))
-collect_ignore_glob = [] if HAS_SGLANG else ["test_sgl_*"]
+# In the other environment, `make test` runs the other engines.
+KINDS = ("sglang",) if HAS_SGLANG else ("fake", "embedded")
+collect_ignore_glob = ["test_target_model.py"] if HAS_SGLANG else ["test_sgl_*"]
 os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+os.environ.setdefault("SGLANG_PLUGINS", "slipstream,cpu_shim")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -51,7 +54,7 @@ def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sglang_truth(target: Path) -> dict[tuple[int, ...], tuple[int, ...]]:
     """What an unmodified SGLang says without speculation."""
-    plain = stock(target, PROMPTS, TOKENS)["before"]["tokens"]
+    plain = stock(target, PROMPTS, TOKENS, {})[0]["before"]["tokens"]
     return {prompt: tuple(tokens) for prompt, tokens in zip(PROMPTS, plain, strict=True)}
 
 
@@ -64,3 +67,15 @@ def world(request: pytest.FixtureRequest, target: Path, static: Path) -> Iterato
     }[request.param]()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def learned(world: World, target: Path, static: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A delta that the training process made of what this engine answered; the fake's drafter reads no weights."""
+    folder = tmp_path_factory.mktemp("learned")
+    if world.kind == "fake":
+        (folder / DELTA).write_text("a delta of the fake drafter")
+        return folder / DELTA
+    report = train([answered(world.engine, folder)], "prj_learn", target, static, folder)
+    assert report.arms["candidate"].acceptance_length > report.arms["static"].acceptance_length + 0.5
+    return folder / DELTA

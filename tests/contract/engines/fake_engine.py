@@ -46,13 +46,14 @@ class FakeEngine:
             num_logprobs=request.num_logprobs,
         )
         self._running[request.request_id] = sequence
-        tally, finish = Tally(), None
+        tally, finish = Tally(traced=request.trace), None
         try:
             while finish is None:
                 await asyncio.sleep(0)
                 self._drafters.swap_if_ready()
                 (outcome,), timing = speculative_step([sequence], self._target, self._drafters, self._controller)
                 tally.add(outcome, timing, 1)
+                tally.explain(outcome, timing, 1, self._controller.explain(0))
                 kept, finish = _cut(outcome.new_tokens[: sequence.num_remaining], request.stop_token_ids)
                 sequence.tokens.extend(kept)
                 yield GenerationChunk(kept, tuple(map(TokenLogprob, kept, outcome.logprobs)))

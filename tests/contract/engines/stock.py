@@ -1,6 +1,7 @@
 """A child process: an unmodified SGLang (with the CPU shim alone) answers prompts greedily. JSON in, JSON out.
 
-With `draft`, it then gets the named checkpoint's draft while it serves, and answers again.
+It serves one set of arguments after the other; those with a `draft` then get that checkpoint's draft while they serve,
+and answer again.
 """
 
 from __future__ import annotations
@@ -29,29 +30,36 @@ def checksum(engine: Any, selector: str) -> str:
     return str(engine.loop.run_until_complete(engine.tokenizer_manager.check_weights(request)))
 
 
+def swapped(engine: Any, static: Path, draft: Path) -> dict[str, bool]:
+    """Give the replica another draft; whose weights did that change?"""
+    from dataplane.engines.sgl.draft_update import draft_payload, swap_draft
+    from dataplane.speculation.drafters.checkpoint import load_checkpoint
+
+    before = {selector: checksum(engine, selector) for selector in ("target", "draft")}
+    serialized = engine._serialize_tensors_per_rank(
+        draft_payload(load_checkpoint(static), load_checkpoint(draft)), None
+    )
+    engine.loop.run_until_complete(swap_draft(engine.tokenizer_manager, serialized))
+    return {selector: checksum(engine, selector) != found for selector, found in before.items()}
+
+
 def main() -> None:
     from sglang.srt.entrypoints.engine import Engine
 
-    work = json.load(sys.stdin)
-    engine = Engine(**work["arguments"])
-    try:
-        report: dict[str, Any] = {"before": answers(engine, work)}
-        if draft := work.get("draft"):
-            from dataplane.engines.sgl.draft_update import draft_payload, swap_draft
-            from dataplane.speculation.drafters.checkpoint import load_checkpoint
-
-            static = load_checkpoint(Path(work["arguments"]["speculative_draft_model_path"]))
-            payload = draft_payload(static, load_checkpoint(Path(draft)))
-            sums = {selector: [checksum(engine, selector)] for selector in ("target", "draft")}
-            serialized = engine._serialize_tensors_per_rank(payload, None)
-            engine.loop.run_until_complete(swap_draft(engine.tokenizer_manager, serialized))
-            for selector, found in sums.items():
-                found.append(checksum(engine, selector))
-            report["changed"] = {selector: before != after for selector, (before, after) in sums.items()}
-            report["after"] = answers(engine, work)
-    finally:
-        engine.shutdown()
-    print("report " + json.dumps(report))
+    reports = []
+    for work in json.load(sys.stdin):
+        engine = Engine(**work["arguments"])
+        try:
+            report: dict[str, Any] = {"before": answers(engine, work)}
+            if draft := work["draft"]:
+                report["changed"] = swapped(
+                    engine, Path(work["arguments"]["speculative_draft_model_path"]), Path(draft)
+                )
+                report["after"] = answers(engine, work)
+        finally:
+            engine.shutdown()
+        reports.append(report)
+    print("reports " + json.dumps(reports))
 
 
 if __name__ == "__main__":

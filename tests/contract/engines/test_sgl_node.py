@@ -1,4 +1,4 @@
-"""A node with `--engine sglang`, over real HTTP: it meters, logs by consent, and its traffic trains a delta."""
+"""A node with `--engine sglang`, over real HTTP: it meters, logs by consent, outlives SGLang; its traffic trains."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from dataplane.contracts import (
     ProjectConfig,
     Snapshot,
     TrafficPolicy,
-    TrainingReport,
-    TrainingSpec,
-    canonical_json,
-    from_dict,
+    UsageEvent,
     to_dict,
 )
 from dataplane.server.admission import Pepper
 from dataplane.speculation.drafters.checkpoint import load_checkpoint
 from dataplane.speculation.drafters.delta import load_delta
 from dataplane.traffic.spool import UsageSpool
+from tests.contract.engines.learning import DELTA, train
 from tests.contract.engines.worlds import CPU_ARGUMENTS, ROOT
 from tests.dataplane.training.tiny_target import WORDS
 
 KEY = f"sls_test_{'a' * 12}_{'b' * 38}"
+HEADERS = {"authorization": f"Bearer {KEY}"}
 START_SECONDS = 900
 
 
@@ -46,9 +45,7 @@ class RunningNode:
     state: Path
 
     def post(self, path: str, **body: Any) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}{path}", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=120, trust_env=False
-        )
+        return httpx.post(f"{self.url}{path}", json=body, headers=HEADERS, timeout=120, trust_env=False)
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=60, trust_env=False)
@@ -59,14 +56,17 @@ class RunningNode:
         return self.process.wait(90)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory, target: Path, static: Path) -> Iterator[RunningNode]:
-    folder = tmp_path_factory.mktemp("node")
-    project = ProjectConfig("prj_1", "org_1", "salt", TrafficPolicy(capture=True))
-    key = KeyDigest("key_1", "prj_1", Pepper("pepper", "1").digest(KEY), "1")
-    endpoint = EndpointConfig("ep_1", "prj_1", "dep_1", "assistant", target.name, holdout_rate=0.0)
-    snapshot = Snapshot("node_1", 1, "2026-01-01T00:00:00Z", (project,), (key,), (endpoint,))
-    (folder / "snapshot.json").write_text(json.dumps(to_dict(snapshot)))
+def scheduler_of(node: RunningNode) -> int:
+    """The process in which SGLang serves the target: it names itself so."""
+    children = Path(f"/proc/{node.process.pid}/task").glob("*/children")
+    for child in (pid for file in children for pid in file.read_text().split()):
+        if Path(f"/proc/{child}/comm").read_text().startswith("sglang::schedul"):
+            return int(child)
+    raise AssertionError("the node has no scheduler process")
+
+
+def start(folder: Path, target: Path, static: Path) -> RunningNode:
+    """A node over a state folder that may have been another's before; returns once it is ready."""
     command = [
         *(sys.executable, "-m", "dataplane", "--engine", "sglang", "--engine-args", json.dumps(dict(CPU_ARGUMENTS))),
         *("--model", str(target), "--static", str(static), "--port", "0", "--max-context", "256", "--num-slots", "4"),
@@ -83,15 +83,38 @@ def node(tmp_path_factory: pytest.TempPathFactory, target: Path, static: Path) -
         if "ready:" in line or time.monotonic() > deadline:
             break
     assert url, f"the node ended with {process.poll()}: {''.join(output)}"
-    running = RunningNode(process, url, folder / "state")
+    return RunningNode(process, url, folder / "state")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
+    """A snapshot to serve from, and the state of the nodes that do."""
+    folder = tmp_path_factory.mktemp("node")
+    project = ProjectConfig("prj_1", "org_1", "salt", TrafficPolicy(capture=True))
+    key = KeyDigest("key_1", "prj_1", Pepper("pepper", "1").digest(KEY), "1")
+    endpoint = EndpointConfig("ep_1", "prj_1", "dep_1", "assistant", target.name, holdout_rate=0.0)
+    snapshot = Snapshot("node_1", 1, "2026-01-01T00:00:00Z", (project,), (key,), (endpoint,))
+    (folder / "snapshot.json").write_text(json.dumps(to_dict(snapshot)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def node(folder: Path, target: Path, static: Path) -> Iterator[RunningNode]:
+    running = start(folder, target, static)
     yield running
     running.stop()
-    process.stdout.close()
 
 
-def test_a_node_serves_meters_logs_and_its_traffic_trains_a_delta(
-    node: RunningNode, target: Path, static: Path, tmp_path: Path
-) -> None:
+def usage(node: RunningNode) -> list[UsageEvent]:
+    """Of every node that has run over this state."""
+    spool, events, seen = UsageSpool(node.state / "usage", "reader"), [], dict[str, int]()
+    while batch := spool.unacknowledged(1000, after=seen):
+        events += [entry.event for entry in batch]
+        seen[batch[-1].boot_id] = batch[-1].seq
+    return events
+
+
+def test_a_node_serves_meters_and_shows_nothing_of_sglangs_own_api(node: RunningNode) -> None:
     texts: dict[str, set[str]] = {}
     for number in range(30):
         prompt = f"write {WORDS[number % 3]} {WORDS[3 + number % 2]}"
@@ -120,21 +143,46 @@ def test_a_node_serves_meters_logs_and_its_traffic_trains_a_delta(
     refused = httpx.post(f"{node.url}/v1/completions", json={"model": "assistant", "prompt": "a"}, trust_env=False)
     assert refused.status_code == 401
 
-    assert node.stop() == 0
-    events = [entry.event for entry in UsageSpool(node.state / "usage", "reader").unacknowledged(1000)]
-    completed = [event for event in events if event.status == "completed"]
-    assert len(completed) >= 31
+    events = usage(node)
+    assert len([event for event in events if event.status == "completed"]) >= 31
     assert all(event.project_id == "prj_1" for event in events)
-    segments = [str(path) for path in (node.state / "traffic" / "ready").glob("*.zst")]
+
+
+def test_clients_hear_of_a_scheduler_that_dies_and_a_restarted_node_serves_on(
+    node: RunningNode, folder: Path, target: Path, static: Path
+) -> None:
+    wanted = {"model": "assistant", "prompt": "write red dog", "temperature": 0}
+    text = node.post("/v1/completions", **wanted, max_tokens=40).json()["choices"][0]["text"]
+    long = {**wanted, "max_tokens": 200, "stream": True, "ignore_eos": True}
+    stream = httpx.stream("POST", f"{node.url}/v1/completions", json=long, headers=HEADERS, timeout=60, trust_env=False)
+    with stream as response:
+        lines = response.iter_lines()
+        next(lines)
+        os.kill(scheduler_of(node), signal.SIGKILL)
+        rest = list(lines)
+    assert any('"engine_error"' in line for line in rest), rest
+    assert node.process.wait(60) == 1  # its supervisor starts another one
+    assert node.process.stdout is not None
+    assert [line.split("node: ")[1].strip() for line in node.process.stdout] == ["the engine has died", "stopped"]
+    before = usage(node)
+    assert [event.status for event in before].count("engine_error") == 1
+
+    restarted = start(folder, target, static)
+    try:
+        assert restarted.get("/readyz").status_code == 200
+        assert restarted.post("/v1/completions", **wanted, max_tokens=40).json()["choices"][0]["text"] == text
+    finally:
+        assert restarted.stop() == 0
+    events = usage(restarted)
+    assert len(events) == len(before) + 1
+    assert {event.event_id for event in before} < {event.event_id for event in events}
+
+
+def test_traffic_of_the_nodes_before_and_after_trains_a_delta(
+    node: RunningNode, target: Path, static: Path, tmp_path: Path
+) -> None:
+    segments = list((node.state / "traffic" / "ready").glob("*.zst"))
     assert segments
-    out = tmp_path / "out"
-    out.mkdir()
-    spec = TrainingSpec("run_1", "prj_1", str(target), str(static), tuple(segments), (), heldout_records=6)
-    (out / "spec.json").write_bytes(canonical_json(spec))
-    command = [sys.executable, "-m", "dataplane.training", str(out / "spec.json"), str(out)]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert child.returncode == 0, child.stderr
-    report: TrainingReport = from_dict(TrainingReport, json.loads((out / "report.json").read_text()))
-    assert report.outcome == "trained", report.reason
-    assert report.greedy_identical
-    assert load_delta(out / "delta.safetensors", load_checkpoint(static)).rank == spec.rank
+    report = train(segments, "prj_1", target, static, tmp_path)
+    assert report.num_train_records > 0
+    load_delta(tmp_path / DELTA, load_checkpoint(static))

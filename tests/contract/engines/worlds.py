@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +36,8 @@ TOKENS = 40
 # Two that share a long prefix, one of its own, one of a single token.
 SYSTEM = tuple(5 + 7 * position % 80 for position in range(24))
 PROMPTS: tuple[tuple[int, ...], ...] = ((*SYSTEM, 3, 9), (*SYSTEM, 4, 9, 11), (40, 41, 42, 40, 41), (7,))
+# After these the tiny target says mostly the same word: traffic that a small delta learns.
+REPEATED = tuple((40, 41, 42, 40, 41, 1 + 2 * number) for number in range(40))
 # SGLang on a CPU: fp32, the plain PyTorch attention.
 CPU_ARGUMENTS: Mapping[str, Any] = {
     "device": "cpu",
@@ -189,33 +192,62 @@ def embedded_world(target: Path, static: Path) -> World:
 def sglang_world(target: Path, static: Path, truth: Mapping[tuple[int, ...], tuple[int, ...]]) -> World:
     from dataplane.engines.sgl.engine import SGLangEngine
 
-    engine = SGLangEngine(
-        target, static=static, num_slots=4, max_context=MAX_CONTEXT, start_seconds=900, server_args=CPU_ARGUMENTS
-    )
+    with plugins("slipstream", "cpu_shim", "large_target"):
+        engine = SGLangEngine(
+            target, static=static, num_slots=4, max_context=MAX_CONTEXT, start_seconds=900, server_args=CPU_ARGUMENTS
+        )
     return World("sglang", engine, truth, engine.stop)
+
+
+@contextmanager
+def plugins(*names: str) -> Iterator[None]:
+    """Processes of SGLang that are started meanwhile load these plugins of all that are installed."""
+    before = os.environ["SGLANG_PLUGINS"]
+    os.environ["SGLANG_PLUGINS"] = ",".join(names)
+    try:
+        yield
+    finally:
+        os.environ["SGLANG_PLUGINS"] = before
+
+
+def eagle3(static: Path, num_steps: int = 3) -> dict[str, Any]:
+    """Arguments of SGLang's own EAGLE-3 with our checkpoint: chains, as the test shim knows them."""
+    return {
+        "speculative_algorithm": "EAGLE3",
+        "speculative_draft_model_path": str(static),
+        "speculative_num_steps": num_steps,
+        "speculative_eagle_topk": 1,
+        "speculative_num_draft_tokens": num_steps + 1,
+    }
 
 
 def stock(
     model: Path,
     prompts: Sequence[Sequence[int]],
     max_tokens: int,
-    arguments: Mapping[str, Any] | None = None,
+    *arguments: Mapping[str, Any],
     draft: Path | None = None,
-) -> dict[str, Any]:
-    """What an unmodified SGLang says, in a process of its own in which our plugin is not loaded; see `stock.py`."""
-    work = {
-        "arguments": {
-            **CPU_ARGUMENTS,
-            "model_path": str(model),
-            "skip_tokenizer_init": True,
-            "context_length": 256,  # a draft's own limit may be below its target's
-            "disable_overlap_schedule": True,
-            **(arguments or {}),
-        },
-        "prompts": [list(prompt) for prompt in prompts],
-        "max_tokens": max_tokens,
-        "draft": None if draft is None else str(draft),
-    }
+) -> list[dict[str, Any]]:
+    """What an unmodified SGLang says with each set of arguments, our plugin not loaded; see `stock.py`.
+
+    `draft`: the last one's draft becomes this checkpoint's while it serves.
+    """
+    work = [
+        {
+            "arguments": {
+                **CPU_ARGUMENTS,
+                "model_path": str(model),
+                "skip_tokenizer_init": True,
+                "context_length": 256,  # a draft's own limit may be below its target's
+                "disable_overlap_schedule": True,
+                **one,
+            },
+            "prompts": [list(prompt) for prompt in prompts],
+            "max_tokens": max_tokens,
+            "draft": None if draft is None or one is not arguments[-1] else str(draft),
+        }
+        for one in arguments
+    ]
     child = subprocess.run(
         [sys.executable, "-m", "tests.contract.engines.stock"],
         cwd=ROOT,
@@ -226,7 +258,7 @@ def stock(
         timeout=900,
         check=False,
     )
-    lines = [line for line in child.stdout.splitlines() if line.startswith("report ")]
+    lines = [line for line in child.stdout.splitlines() if line.startswith("reports ")]
     assert lines, child.stderr[-3000:]
-    report: dict[str, Any] = json.loads(lines[-1].removeprefix("report "))
-    return report
+    reports: list[dict[str, Any]] = json.loads(lines[-1].removeprefix("reports "))
+    return reports

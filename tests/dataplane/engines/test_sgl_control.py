@@ -69,6 +69,18 @@ def test_nobody_listens(tmp_path: Path) -> None:
         ControlClient(str(tmp_path / "none.sock"))
 
 
+def test_a_client_whose_server_dies_says_so_and_closes_in_peace(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        client = ControlClient(str(tmp_path / "control.sock"), timeout_seconds=5)
+        listener.accept()[0].close()
+    for _ in range(2):
+        with pytest.raises(ControlError, match="gone"):
+            client.call("gauges")
+    client.close()
+
+
 def test_parameters_survive_the_way_through_sglang() -> None:
     request = GenerationRequest(
         "req_1",

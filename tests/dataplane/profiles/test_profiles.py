@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from dataplane.config import read_config
 from dataplane.profiles import ProfileError, budget, load_profile, profile_names
 from dataplane.profiles.__main__ import main
-from dataplane.profiles.budget import delta_parameters, draft_parameters
-from dataplane.profiles.profile import FOLDER, parse_profile
+from dataplane.profiles.budget import draft_parameters
+from dataplane.profiles.profile import FOLDER, delta_parameters, parse_profile
 from dataplane.speculation.drafters.checkpoint import EagleConfig
 from dataplane.speculation.drafters.delta import DELTA_MODULES, MAX_RANK
 
@@ -51,12 +52,19 @@ def test_the_drafters_size_is_that_of_its_checkpoint_format() -> None:
         assert delta_parameters(draft, 16) == sum(16 * sum(shapes[f"{module}.weight"]) for module in DELTA_MODULES)
 
 
-def test_the_cpu_profile_is_a_command_line_of_our_node() -> None:
-    words = load_profile("smollm2-135m-cpu").command(model="/m", draft="/d")
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_is_a_command_line_of_our_node(name: str) -> None:
+    profile = load_profile(name)
+    words = profile.command(model="/m", draft="/d")
     assert words[:3] == ["python", "-m", "dataplane"]
     extra = ["--state-dir", "/s", "--control-plane", "http://127.0.0.1"]
     config = read_config([*words[3:], *extra], {"SLIPSTREAM_KEY_PEPPER": "p"})
-    assert (config.engine, str(config.model), str(config.static), config.num_slots) == ("embedded", "/m", "/d", 8)
+    assert (config.engine, str(config.model), str(config.static)) == (profile.engine, "/m", "/d")
+    assert config.num_slots == (8 if profile.engine == "embedded" else max(profile.lookahead))
+    if profile.engine == "sglang":
+        assert config.engine_args["speculative_algorithm"] == "SLIPSTREAM"
+        deltas = profile.tenants.resident * delta_parameters(profile.draft, profile.tenants.rank) * 2
+        assert 0 <= (config.adaptive_mib << 20) - deltas < 1 << 20
 
 
 def test_a_file_without_a_reason_or_with_an_unknown_key_is_refused() -> None:
@@ -84,7 +92,15 @@ def test_the_command_prints_what_can_be_pasted(capsys: pytest.CaptureFixture[str
     assert all(name in listed for name in ("smollm2-135m-cpu", "kimi-k2-0905-b200x8"))
     assert main(["llama-3.1-8b-h100", "--model", "/a b"]) == 0
     words = shlex.split(capsys.readouterr().out)
-    assert words[:5] == ["python", "-m", "sglang.launch_server", "--model-path", "/a b"]
+    assert words[:7] == ["python", "-m", "dataplane", "--engine", "sglang", "--model", "/a b"]
+    assert json.loads(words[-1])["speculative_algorithm"] == "SLIPSTREAM"
+    assert main(["llama-3.1-8b-h100", "--replica", "--draft", "/merged"]) == 0
+    words = shlex.split(capsys.readouterr().out)
+    assert words[:5] == ["python", "-m", "sglang.launch_server", "--host", "127.0.0.1"]
+    assert words[words.index("--speculative-algorithm") + 1] == "EAGLE3"
+    assert words[words.index("--speculative-draft-model-path") + 1] == "/merged"
+    assert main(["smollm2-135m-cpu", "--replica"]) == 1
+    assert "only SGLang" in capsys.readouterr().err
     assert main(["llama-3.1-8b-h100", "--budget"]) == 0
     assert "1,000 x 1,462,272 parameters" in capsys.readouterr().out
     assert main(["llama-3.1-8b-h100", "--reasons"]) == 0
