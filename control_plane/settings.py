@@ -192,6 +192,7 @@ CSRF_TRUSTED_ORIGINS = _list("SLIPSTREAM_TRUSTED_ORIGINS", "")
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",  # allauth's list of sessions says how long ago
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",

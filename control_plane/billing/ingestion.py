@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import JSONField, Value
 
 from control_plane.billing import rollups, sequence
 from control_plane.billing.models import QuarantinedUsage, SequenceProgress, UsageEvent
@@ -238,6 +239,6 @@ def _quarantined(node_id: str, item: Reported, refusal: Refusal) -> QuarantinedU
         seq=item.seq,
         reason=refusal.reason,
         detail=refusal.detail[:500],
-        payload=item.payload,
+        payload=Value(None, JSONField()) if item.payload is None else item.payload,  # JSON's null, not SQL's
         payload_sha256=item.sha256,
     )

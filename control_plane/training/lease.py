@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -59,7 +59,10 @@ class Lease:
         loss: float | None = None,
         loss_series: list[list[float]] | None = None,
     ) -> None:
-        """Renew. Raises LeaseLost or Cancelled. A database that is away is waited for until the lease has run out."""
+        """Renew. Raises LeaseLost, or Cancelled: by a person, or because the consent was withdrawn.
+
+        A database that is away is waited for until the lease has run out.
+        """
         values: dict[str, Any] = {} if progress is None else {"progress": min(max(progress, 0.0), 1.0), "loss": loss}
         if phase:
             values["phase"] = phase
@@ -70,7 +73,8 @@ class Lease:
             updated = self._row().update(
                 heartbeat_at=now, lease_expires_at=now + timedelta(seconds=self.seconds), **values
             )
-            cancelled = self._row().filter(cancel_requested_at__isnull=False).exists()
+            has_consent = Q(project__traffic_policy__capture=True)
+            cancelled = self._row().filter(Q(cancel_requested_at__isnull=False) | ~has_consent).exists()
         except (OperationalError, InterfaceError) as error:
             close_old_connections()
             if time.monotonic() - self.renewed_at > self.seconds:

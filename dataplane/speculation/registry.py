@@ -84,8 +84,8 @@ class DrafterSet:
         self.errors = 0
         self._static = static
         self._vocab_size = vocab_size
-        self._purges: deque[str] = deque()  # filled by other threads, emptied at a step boundary
-        self._seeds: deque[tuple[str, ContextTable]] = deque()
+        # By project, what it begins from, or None: purge it. Filled by other threads, emptied in order at a boundary.
+        self._memory_changes: deque[tuple[str, ContextTable | None]] = deque()
         self._waiting: dict[int, list[_Committed]] = {}  # by slot: what the neural drafter has not read yet
         self._broken: dict[int, set[Source]] = {}  # slot -> what raised in this request and is not asked again
 
@@ -94,20 +94,24 @@ class DrafterSet:
         report = self.deltas.refresh(desired)
         for want, delta in self.deltas.fresh():
             if delta.memory and not self.memory.bytes_of(want.project_id):  # a cold memory, as after a restart
-                self._seeds.append((want.project_id, self.memory.table_of(delta.memory)))
+                self._memory_changes.append((want.project_id, self.memory.table_of(delta.memory)))
         return report
 
     def swap_if_ready(self) -> None:
         """At a step boundary: switch to what `refresh` prepared. Requests go on with the new references."""
         self.deltas.swap_if_ready()
-        while self._purges:
-            project_id = self._purges.popleft()
+        self._change_memories()
+        self.memory.restore()
+
+    def _change_memories(self) -> None:
+        while self._memory_changes:
+            project_id, table = self._memory_changes.popleft()
+            if table is not None:
+                self.memory.adopt(project_id, table)
+                continue
             self.memory.purge(project_id)
             if self.residual is not None:
                 self.residual.purge(project_id)
-        while self._seeds:
-            self.memory.adopt(*self._seeds.popleft())
-        self.memory.restore()
 
     def version_of(self, deployment_id: str) -> str | None:
         """The speculator version that drafts for the deployment now; None: the static drafter alone."""
@@ -183,10 +187,16 @@ class DrafterSet:
 
     def purge(self, project_id: str) -> None:
         """Forget what the memory learned from the project's requests, before the next step (any thread)."""
-        self._purges.append(project_id)
+        self._memory_changes.append((project_id, None))
+
+    @property
+    def has_memory_changes(self) -> bool:
+        """Is there something that `swap_if_ready` should not wait for the next request with (any thread)?"""
+        return bool(self._memory_changes)
 
     def close(self) -> None:
-        """No request runs any more: put on the disk what the memory has learned."""
+        """No request runs any more: put on the disk what the memory has learned and need not forget."""
+        self._change_memories()
         self.memory.close()
 
     def _extend_now(self, sequence: SequenceView) -> bool:

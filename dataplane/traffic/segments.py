@@ -224,8 +224,10 @@ class TrafficSegments:
         segment.lines.append(line)
         segment.num_bytes += len(line)
         segment.num_tokens += len(record.prompt_tokens) + len(record.output_tokens)
-        segment.first = segment.first or record.created_at
-        segment.last = record.created_at
+        # Requests are written as they end and dated as they began: a long one is older than what stands before it, and
+        # a deletion must see that.
+        segment.first = min(segment.first or record.created_at, record.created_at)
+        segment.last = max(segment.last, record.created_at)
         if record.end_user_id:
             segment.end_users.add(record.end_user_id)
 

@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DEFAULT_MODEL = REPOSITORY / "var" / "models" / "smollm2-135m-instruct"
 SIGNING_KEY_ID = PEPPER_ID = "1"
 NODE_NAME = "local"
+_CONTEXT = "2048"  # tokens of prompt and output that the node takes
 
 _CODE_PATH = {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'kernels'}", "PYTHONUNBUFFERED": "1"}
 _NOT_FOR_NODES = {"DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "SLIPSTREAM_SECRET_KEY", "SLIPSTREAM_SIGNING_KEY"}
@@ -178,7 +179,7 @@ class LocalServices:
         )
 
     def _demo(self) -> Service:
-        arguments = ("ensure_demo", "--model", self.options.model.name)
+        arguments = ("ensure_demo", "--model", self.options.model.name, "--context", _CONTEXT)
         return self._task("demo", *arguments, after=("migrate",), log=self.state.demo_output)
 
     def _node_token(self) -> Service:
@@ -233,7 +234,7 @@ class LocalServices:
                 *(("--static", self._static) if self._static.exists() else ()),
                 *("--host", "127.0.0.1", "--port", str(options.node_port), "--threads", str(options.threads)),
                 *("--control-plane", options.control_plane_url, "--state-dir", self.state.folder / "node"),
-                *("--node-name", NODE_NAME, "--grace-seconds", "3"),
+                *("--node-name", NODE_NAME, "--max-context", _CONTEXT, "--grace-seconds", "3"),
             ],
             environment=self.node_environment,
             log=self._log("node"),

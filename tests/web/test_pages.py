@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 
 from control_plane.endpoints import services as endpoints
 from control_plane.endpoints.models import CatalogueModel
 from control_plane.speculators import selectors as speculators
 from control_plane.tenants.models import ApiKey, Membership, User
+from control_plane.training.models import LEASED, RunState
 from tests.web.conftest import PASSWORD, Tenant
 from web import urls
 from web.series import points
@@ -77,6 +80,27 @@ def test_every_path_of_the_dashboard_has_a_case_here() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_owner_sees_the_page(name: str, alice: Tenant) -> None:
     assert signed_in(alice).get(reverse(f"web:{name}", args=PAGES[name](alice))).status_code == 200
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_a_run_has_a_page_before_it_has_a_report(state: RunState, alice: Tenant) -> None:
+    alice.run.state, alice.run.report, alice.run.gate = state, None, None
+    alice.run.loss_series = [[0.0, 2.0], [1.0, 1.5]]
+    leased = state in LEASED
+    alice.run.lease_token, alice.run.lease_expires_at = (uuid4(), timezone.now()) if leased else (None, None)
+    alice.run.save()
+    answer = signed_in(alice).get(reverse("web:run", args=PAGES["run"](alice)))
+    assert answer.status_code == 200
+    assert b"Learned from</dt><dd>\xe2\x80\x93 requests" in answer.content
+    assert b"line-path" in answer.content  # the loss as it falls
+
+
+ACCOUNT = ["account_email", "account_change_password", "usersessions_list", "mfa_index", "account_reauthenticate"]
+
+
+@pytest.mark.parametrize("name", ACCOUNT)
+def test_everybody_has_the_pages_of_an_account(name: str, alice: Tenant) -> None:
+    assert just_signed_in(alice).get(reverse(name)).status_code == 200
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -52,6 +52,8 @@ BAD = {
 }
 
 PICO_PER_DOLLAR = 10**12
+# What templates make of a value that is not there (yet): a field's None, and "" for a part of a report that is none.
+ABSENT = (None, "")
 
 
 @register.filter
@@ -62,9 +64,9 @@ def badge(state: str) -> SafeString:
 
 
 @register.filter
-def count(value: int | None) -> str:
+def count(value: int | str | None) -> str:
     """12345 -> 12 345 (thin no-break spaces)."""
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
+    return "–" if value in ABSENT else f"{value:,}".replace(",", "\u202f")
 
 
 @register.filter
@@ -96,8 +98,8 @@ def compact(value: Any) -> str:
 
 
 @register.filter
-def fixed(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def fixed(value: float | str | None, digits: int = 2) -> str:
+    return "–" if value in ABSENT else f"{value:.{digits}f}"
 
 
 @register.filter

@@ -54,7 +54,7 @@ def detail(page: Page, run_id: str) -> HttpResponse:
         {
             "run": run,
             "arms": [(name, arms[name]) for name in ARMS if name in arms],
-            "loss": report.get("loss_curve") or [],
+            "loss": report.get("loss_curve") or [loss for _, loss in run.loss_series],
             "events": run.events.order_by("-id"),
             "may_write": page.may("training:write"),
         },

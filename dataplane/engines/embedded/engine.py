@@ -144,7 +144,8 @@ class EmbeddedEngine:
             for sequence in self._sequences.values():
                 if sequence.project_id == project_id:
                     sequence.forget()
-        self.drafters.purge(project_id)
+            self.drafters.purge(project_id)
+            self._wake.notify()  # what is to be forgotten waits for no request
 
     def stats(self) -> EngineStats:
         running = len(self._scheduler.running)
@@ -200,7 +201,7 @@ class EmbeddedEngine:
     def _receive(self) -> bool:
         """Take in what clients want; sleeps while there is nothing to do. False: stop."""
         with self._wake:
-            while not (self._inbox or self._aborted or self._stopping) and self._scheduler.is_idle:
+            while not self._has_work():
                 self._wake.wait()
             inbox, self._inbox = self._inbox, []
             aborted, self._aborted = self._aborted, set()
@@ -211,6 +212,10 @@ class EmbeddedEngine:
             if request_id in self._sequences:
                 self._finish(self._sequences[request_id], "cancelled")
         return not stopping
+
+    def _has_work(self) -> bool:
+        asked = self._inbox or self._aborted or self._stopping or self.drafters.has_memory_changes
+        return bool(asked) or not self._scheduler.is_idle
 
     def _prefill(self, sequences: list[Sequence]) -> None:
         """Read the prompt's next chunk, or as many as the prefix cache holds. The last token is the first root."""

@@ -27,7 +27,7 @@ class Size:
     events: int
 
 
-FULL = Size(organizations=800, big_copies=160, events=1_000_000)
+FULL = Size(organizations=810, big_copies=160, events=1_000_000)
 QUICK = Size(organizations=40, big_copies=8, events=20_000)
 
 

@@ -124,6 +124,14 @@ def test_what_can_not_be_billed_is_quarantined_with_its_reason(alice: Tenant, ch
     assert _stored(alice) == set()
 
 
+@pytest.mark.parametrize("payload", [None, [], "x", 0])
+def test_what_is_no_event_at_all_is_quarantined_and_holds_nobody_up(alice: Tenant, payload: Any) -> None:
+    (good,) = contracts.to_dict(sequenced([usage_event(alice, 1)]))
+    found = _quarantine(FakeNode(), [good, {"boot_id": "boot-1", "seq": 2, "event": payload}])
+    assert (found.reason, found.payload) == ("malformed", payload)
+    assert len(_stored(alice)) == 1
+
+
 def test_a_tenants_endpoint_or_key_does_not_bill_another_tenant(alice: Tenant, bob: Tenant) -> None:
     crossed = usage_event(alice, 1, endpoint_id=bob.endpoint.id)
     assert _quarantine(FakeNode(), contracts.to_dict(sequenced([crossed]))).reason == "unknown_endpoint"

@@ -162,13 +162,33 @@ def test_a_run_without_consent_is_cancelled(tenant, settings, tmp_path):
     assert run_now(run).state == "cancelled"
 
 
-def test_consent_withdrawn_during_the_run_leaves_nothing_of_the_version(tenant, store, settings, tmp_path):
-    use_training_process(settings, tmp_path, sleep=1.5)
+def test_consent_withdrawn_during_the_run_ends_its_child(tenant, settings, tmp_path):
+    use_training_process(settings, tmp_path, sleep=60)
     run = start(tenant)
     worker = in_thread(run)
     wait_for(run, "running")
     tenant.consent(capture=False)
     worker.join(20)
+    assert not worker.is_alive()
+    run.refresh_from_db()
+    assert run.state == "cancelled" and run.lease_token is None
+    assert SpeculatorVersion.objects.unscoped().count() == 0
+
+
+def test_consent_withdrawn_during_the_upload_leaves_nothing_of_the_version(tenant, store, settings, tmp_path):
+    class Withdrawing:
+        """The bucket; somebody withdraws the consent just before each upload."""
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def put_if_absent(self, key, body):
+            tenant.consent(capture=False)
+            return store.put_if_absent(key, body)
+
+    use_training_process(settings, tmp_path)
+    run = start(tenant)
+    execute(run.id, store=Withdrawing(), config=training_config(), gate=gate_policy())
     run.refresh_from_db()
     version = SpeculatorVersion.objects.get(project=tenant.project)
     assert run.state == "cancelled" and version.state == "purged"

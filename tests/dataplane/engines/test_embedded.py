@@ -18,6 +18,8 @@ from dataplane.engines.embedded.engine import EngineStoppedError
 from dataplane.models.generate import generate_batch
 from dataplane.models.llama import LlamaModel
 from dataplane.speculation.controller import Controller
+from dataplane.speculation.drafters.memory import TenantMemory
+from dataplane.speculation.memory_store import MemoryStore
 from dataplane.speculation.registry import Delta, DrafterSet
 from dataplane.speculation.types import Plan, Proposal, SamplingParams, SequenceView, Source, SpeculationPolicy
 from tests.tiny_llama import TINY, tiny_llama, tiny_native
@@ -102,10 +104,11 @@ def new_engine(
     num_slots: int = 3,
     max_context: int = 300,
     prefix_cache_bytes: int = 1 << 20,
+    memory: TenantMemory | None = None,
 ) -> EmbeddedEngine:
     return EmbeddedEngine(
         model or tiny_llama(),
-        DrafterSet(drafter, vocab_size=TINY.vocab_size),
+        DrafterSet(drafter, memory, vocab_size=TINY.vocab_size),
         controller or Controller(),
         num_slots=num_slots,
         max_context=max_context,
@@ -290,6 +293,21 @@ async def test_a_forgotten_project_leaves_nothing_behind_of_what_waits_and_runs(
         assert engine.drafters.memory.bytes_of("prj_a") == 0
         await collect(engine, ask("later, by consent", policy=remember))
         assert engine.drafters.memory.bytes_of("prj_a") > 0
+
+
+async def test_an_idle_engine_forgets_at_once_on_the_disk_too(tmp_path: Path) -> None:
+    remember = SpeculationPolicy("adaptive", 4, remember=True)
+    store = MemoryStore(tmp_path, save_seconds=0.0)
+    async with running(new_engine(memory=TenantMemory(store=store))) as engine:
+        await collect(engine, ask("to be forgotten", policy=remember))
+        store.flush()
+        assert list(tmp_path.iterdir())
+        engine.forget("prj_a")
+        while engine.drafters.has_memory_changes:
+            await asyncio.sleep(0.01)
+        store.flush()
+        assert engine.drafters.memory.bytes_of("prj_a") == 0
+        assert not list(tmp_path.iterdir())
 
 
 async def test_stopping_cancels_and_refuses() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dataplane.speculation.drafters.memory import TenantMemory
+from dataplane.speculation.memory_store import MemoryStore
 from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.types import Plan, Proposal, SpeculationPolicy
 from tests.dataplane.speculation.test_deltas import desired
@@ -40,6 +42,25 @@ def test_what_was_purged_does_not_come_back_with_the_next_refresh(tmp_path: Path
     drafters.refresh(desired(tmp_path, end_a="one", end_b="two"))
     drafters.swap_if_ready()
     assert recalled(drafters, "prj_end_a") == ()
+
+
+def test_what_was_to_warm_a_memory_before_a_purge_is_purged_with_it(tmp_path: Path) -> None:
+    drafters = DrafterSet(FakeDrafter(FakeTarget()), vocab_size=100)
+    drafters.refresh(desired(tmp_path, end_a="one"))
+    drafters.purge("prj_end_a")  # no request came in between
+    drafters.swap_if_ready()
+    assert recalled(drafters, "prj_end_a") == ()
+
+
+def test_closing_puts_nothing_on_the_disk_that_was_purged_since_the_last_step(tmp_path: Path) -> None:
+    store = MemoryStore(tmp_path)
+    drafters = DrafterSet(memory=TenantMemory(store=store), vocab_size=100)
+    for project_id in ("prj_a", "prj_b"):
+        recalled(drafters, project_id)
+    drafters.purge("prj_a")
+    drafters.close()
+    assert drafters.memory.bytes_of("prj_a") == 0
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,19 @@ def test_a_segment_closes_by_age_and_arrives_under_its_projects_prefix_with_its_
     assert records_in(bucket) == [record(0), record(2), record(1, "prj_2")]
 
 
+def test_a_segment_is_as_old_as_its_oldest_record_whichever_was_written_first(tmp_path: Path) -> None:
+    """A deletion takes what began before it: a request that ran longer than its neighbours too."""
+    bucket = Bucket()
+    writer = segments(tmp_path, roll_seconds=0.0)
+    for number in (5, 2, 3):
+        writer.record(record(number))
+    writer.work(wait_seconds=0.0)
+    send_traffic(writer, bucket, consents=everybody)
+    ((_, metadata),) = bucket.objects.values()
+    assert metadata["first_timestamp"] == "2026-01-01T00:00:02Z"
+    assert metadata["last_timestamp"] == "2026-01-01T00:00:05Z"
+
+
 def test_a_segment_closes_by_size(tmp_path: Path) -> None:
     writer = segments(tmp_path, clock=Clock(), roll_bytes=500)
     for number in range(4):

@@ -40,13 +40,14 @@ class Command(BaseCommand):
             default=os.environ.get("SLIPSTREAM_MODEL_NAME", "smollm2-135m-instruct"),
             help="folder of the target model below SLIPSTREAM_MODELS_DIR; also its id in the catalogue",
         )
+        parser.add_argument("--context", type=int, help="tokens that its nodes take, if fewer than the model could")
 
     def handle(self, *arguments: Any, **options: Any) -> None:
         with transaction.atomic():
-            self.stdout.write(json.dumps(ensure_demo(options["model"])))
+            self.stdout.write(json.dumps(ensure_demo(options["model"], options["context"])))
 
 
-def ensure_demo(model_id: str) -> dict[str, str | None]:
+def ensure_demo(model_id: str, context: int | None = None) -> dict[str, str | None]:
     user, password = _user()
     organization = Organization.objects.filter(
         id__in=Membership.objects.filter(user=user).values("organization")
@@ -54,7 +55,7 @@ def ensure_demo(model_id: str) -> dict[str, str | None]:
     project = Project.objects.filter(organization=organization).order_by("id").first() or create_project(
         organization, name=NAME, actor=user.id
     )
-    model = _model(model_id)
+    model = _model(model_id, context)
     endpoint = Endpoint.objects.filter(project=project, name=ENDPOINT).exclude(desired_state="deleted").first()
     if endpoint is None:
         endpoint = create_endpoint(project, name=ENDPOINT, model=model, actor=user.id)
@@ -81,14 +82,14 @@ def _user() -> tuple[User, str | None]:
     return user, password
 
 
-def _model(model_id: str) -> CatalogueModel:
+def _model(model_id: str, context: int | None) -> CatalogueModel:
     """The catalogue's row, filled from the model's own folder; free of surprises: a small price on every token."""
     found = CatalogueModel.objects.filter(pk=model_id).first()
     if found is None:
         config = _config(settings.SLIPSTREAM_MODELS_DIR / model_id / "config.json")
-        found = CatalogueModel(
-            id=model_id, name=model_id, folder=model_id, context_length=int(config["max_position_embeddings"])
-        )
+        length = config["max_position_embeddings"]
+        length = length if context is None else min(context, length)
+        found = CatalogueModel(id=model_id, name=model_id, folder=model_id, context_length=length)
         found.full_clean()
         found.save(force_insert=True)
     if not Price.objects.filter(model=found).exists():

@@ -16,9 +16,9 @@ import typer
 
 from slipstream_cli import output
 from slipstream_cli.command import Group
-from slipstream_cli.exits import USAGE, CommandError
+from slipstream_cli.exits import DENIED, USAGE, CommandError
 from slipstream_cli.session import Object, Session
-from slipstream_client.errors import ConnectionFailed, error_of
+from slipstream_client.errors import ConnectionFailed, NotAuthenticated, error_of
 
 DEFAULT_INFERENCE_URL = "http://127.0.0.1:8100/v1"
 
@@ -127,7 +127,7 @@ def _ask(http: httpx.Client, endpoint: str, messages: list[dict[str, str]], opti
         with http.stream("POST", "/chat/completions", json={**body, **options}) as response:
             if response.is_error:
                 response.read()
-                raise _refused(response)
+                raise _refused(http.base_url, response)
             for event in _events(response):
                 if "error" in event:
                     raise CommandError(str(event["error"]["message"]))
@@ -151,11 +151,14 @@ def _events(response: httpx.Response) -> Iterator[Any]:
             yield json.loads(line.removeprefix("data: "))
 
 
-def _refused(response: httpx.Response) -> Exception:
-    """Inference answers errors in OpenAI's form."""
+def _refused(url: httpx.URL, response: httpx.Response) -> Exception:
+    """Inference answers errors in OpenAI's form, and has an address and keys of its own."""
     error = error_of(response)
     body = response.json().get("error", {}) if "json" in response.headers.get("content-type", "") else {}
     error.detail, error.code = str(body.get("message") or error.detail), str(body.get("code") or error.code)
+    if isinstance(error, NotAuthenticated):
+        where = "  The key is from --key, SLIPSTREAM_INFERENCE_KEY or keys create --save, the address from"
+        return CommandError(f"{url} says: {error.detail}\n{where} SLIPSTREAM_INFERENCE_URL or login.", DENIED)
     return error
 
 
