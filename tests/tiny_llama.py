@@ -55,6 +55,7 @@ def tiny_llama(*, seed: int = 0, dtype: torch.dtype = torch.float64) -> LlamaMod
 TINY_NATIVE = dataclasses.replace(TINY, intermediate_size=80, head_dim=16)
 
 
-def tiny_native(*, seed: int = 0, native: bool = True) -> LlamaModel:
-    tensors = tiny_tensors(TINY_NATIVE, seed=seed, dtype=torch.bfloat16)
-    return LlamaModel(TINY_NATIVE, tensors, feature_layers=(0, 1, 2), native=native)
+def tiny_native(*, seed: int = 0, native: bool = True, vocab_size: int = TINY.vocab_size) -> LlamaModel:
+    config = dataclasses.replace(TINY_NATIVE, vocab_size=vocab_size)
+    tensors = tiny_tensors(config, seed=seed, dtype=torch.bfloat16)
+    return LlamaModel(config, tensors, feature_layers=(0, 1, 2), native=native)

@@ -44,6 +44,7 @@ class ArmSpec:
     remember: bool = False
     static: bool = True  # has the static drafter (and with it tier T2)
     tiers: Tiers = ALL_TIERS  # T0 (tenant memory), T1 (its counts in neural drafts), T2 (trained delta)
+    chains_only: bool = False  # no alternatives to a draft's first token
     is_shared: bool = False  # one memory for all tenants: what a service must never do, as a reference
 
 
@@ -53,6 +54,7 @@ def fixed(lookahead: int) -> ArmSpec:
 
 PLAIN = ArmSpec("plain", "off")
 STATIC = ArmSpec("static", "static")
+STATIC_CHAINS = ArmSpec("static, chains", "static", chains_only=True)
 STATIC_AGAIN = ArmSpec("static again", "static")  # the same once more: what the noise of the machine does
 MOVING_AVERAGE = ArmSpec("moving average", "static", lambda table: MovingAverageController())
 MEMORY = ArmSpec("memory", "adaptive", remember=True, static=False)
@@ -106,11 +108,11 @@ class Arm:
         self.spec = spec
         self._stage = stage
         self._cache = stage.model.new_cache(slots, MAX_CONTEXT)
-        self._target = EmbeddedTarget(stage.model, self._cache)
+        self._running: list[RunningSequence] = []
+        self.change_target(stage.model)
         self.drafters = stage.new_drafters(num_slots=slots, static=spec.static, tiers=spec.tiers)
         self.controller = spec.controller(copy.deepcopy(stage.table if table is None else table))
         self._ends = frozenset(stage.model.config.eos_token_ids)
-        self._running: list[RunningSequence] = []
         self._jobs: dict[int, int] = {}  # slot -> place in the group
         self._count = 0
         self.timeline: list[tuple[int, float]] = [(0, 0.0)]
@@ -147,6 +149,8 @@ class Arm:
         """Other weights under the same speculator, between two groups."""
         assert not self._running
         self._target = EmbeddedTarget(model, self._cache)
+        if self.spec.chains_only:
+            self._target.max_alternatives = 0
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Read the prompts (once for all arms: the same work, bit by bit)."""

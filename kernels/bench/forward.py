@@ -33,6 +33,7 @@ from infra.bench.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = (1, 2, 4, 8, 16, 32)
+ALTERNATIVES = (1, 4)  # beside one root, where the kernels have them
 
 
 def forwards(model: LlamaModel, contexts: tuple[int, ...]) -> dict[str, Callable[[], object]]:
@@ -42,14 +43,20 @@ def forwards(model: LlamaModel, contexts: tuple[int, ...]) -> dict[str, Callable
     for chunk in prefill(model, cache, slot, [7 * position % 4096 for position in range(max(contexts))]):
         del chunk
 
-    def forward(rows: int, context: int) -> object:
-        hidden, _ = model.forward(torch.arange(rows), model.plan([Span(slot, context, rows)], cache), cache)
+    def forward(rows: int, context: int, alternatives: int = 0) -> object:
+        plan = model.plan([Span(slot, context, rows, alternatives)], cache)
+        hidden, _ = model.forward(torch.arange(rows + alternatives), plan, cache)
         return model.logits(hidden)
 
-    def cell(rows: int, context: int) -> Callable[[], object]:
-        return lambda: forward(rows, context)
+    def cell(rows: int, context: int, alternatives: int = 0) -> Callable[[], object]:
+        return lambda: forward(rows, context, alternatives)
 
-    return {f"{rows} rows at {context}": cell(rows, context) for context in contexts for rows in ROWS}
+    cells = {f"{rows} rows at {context}": cell(rows, context) for context in contexts for rows in ROWS}
+    if model.native is None:
+        return cells
+    return cells | {
+        f"1 row and {n} beside it at {context}": cell(1, context, n) for context in contexts for n in ALTERNATIVES
+    }
 
 
 def measure(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:

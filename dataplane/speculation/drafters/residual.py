@@ -61,14 +61,10 @@ class ResidualMemory:
                 break
         source: Source = "adaptive"
         sources = (source,) * len(tokens)
-        mixed_proposal = Proposal(tuple(tokens), tuple(confidences), sources, None, proposal.evidence[: len(tokens)])
-        if proposal.tokens[:1] == mixed_proposal.tokens[:1]:  # else one of the alternatives may have come to the front
-            mixed_proposal = replace(
-                mixed_proposal,
-                alternatives=proposal.alternatives,
-                alternative_confidences=proposal.alternative_confidences,
-            )
-        return mixed_proposal, turns
+        # Where another token comes first, it may be one of the alternatives: then there are none.
+        beside = len(proposal.alternatives) if proposal.tokens[:1] == tuple(tokens[:1]) else 0
+        kept = proposal.cut(len(tokens), beside)
+        return replace(kept, tokens=tuple(tokens), confidences=tuple(confidences), sources=sources), turns
 
     def observe(self, sequence: SequenceView, emitted: Sequence[int]) -> None:
         """`emitted` follows what was drafted for; the drafts before the first difference had the right context."""

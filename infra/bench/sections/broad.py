@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.bench.arms import ADAPTIVE, MOVING_AVERAGE, PLAIN, STATIC, Arm, Job
+from infra.bench.arms import ADAPTIVE, MOVING_AVERAGE, PLAIN, STATIC, STATIC_CHAINS, Arm, Job
 from infra.bench.budget import Box
 from infra.bench.context import Context, Report
 from infra.bench.lockstep import Race, whole_stream
@@ -14,7 +14,7 @@ from infra.bench.store import Record
 def run(context: Context, collection: Collection, box: Box, report: Report) -> Record:
     stage = context.stage
     prompts = collection.sample()
-    race = Race([Arm(stage, spec) for spec in (PLAIN, STATIC, MOVING_AVERAGE, ADAPTIVE)])
+    race = Race([Arm(stage, spec) for spec in (PLAIN, STATIC, STATIC_CHAINS, MOVING_AVERAGE, ADAPTIVE)])
     groups = (
         [Job(collection.name, stage.encode(one.messages, collection.max_tokens), collection.max_tokens)]
         for one in prompts
@@ -37,6 +37,7 @@ def run(context: Context, collection: Collection, box: Box, report: Report) -> R
         "static_over_plain": whole_stream(race, "static", "plain"),
         "moving_average_over_plain": whole_stream(race, "moving average", "plain"),
         "adaptive_over_plain": whole_stream(race, "adaptive", "plain"),
+        "alternatives_over_chains": whole_stream(race, "static", STATIC_CHAINS.name),
         "static_over_plain_by_category": by_category,
         "prompts": len(categories),
         "of": len(prompts),

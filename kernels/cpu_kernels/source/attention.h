@@ -71,13 +71,7 @@ inline void scores_of_four(const float* query, const float* block, int dim, floa
 inline float soften(float* scores, int count, float factor) {
     const int padded = (count + LANES - 1) / LANES * LANES;
     for (int key = count; key < padded; ++key) scores[key] = scores[0];
-    Floats most = load(scores);
-    for (int key = LANES; key < padded; key += LANES) {
-        const Floats others = load(scores + key);
-        most = others > most ? others : most;
-    }
-    float largest = most[0];
-    for (int lane = 1; lane < LANES; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+    const float largest = largest_of(scores, padded);
     for (int key = 0; key < padded; key += LANES)
         store(scores + key, exponential((load(scores + key) - largest) * factor));
     for (int key = count; key < padded; ++key) scores[key] = 0;

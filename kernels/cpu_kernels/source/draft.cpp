@@ -303,13 +303,7 @@ class Draft : public Work {
             DraftRow& row = rows_[alive_[place]];
             float* logits = &logits_[place * stride_];
             for (int64_t i = m_.hot; i < stride_; ++i) logits[i] = -3e38f;  // outputs that fill up the last panel
-            Floats most = load(logits);
-            for (int64_t i = LANES; i < stride_; i += LANES) {
-                const Floats others = load(logits + i);
-                most = others > most ? others : most;
-            }
-            float largest = most[0];
-            for (int lane = 1; lane < LANES; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+            const float largest = largest_of(logits, stride_);
             Floats sums = {};
             for (int64_t i = 0; i < stride_; i += LANES)
                 sums += exponential((load(logits + i) - largest) / row.temperature);
@@ -331,13 +325,7 @@ class Draft : public Work {
         const float likeliest = logits[best];
         for (int64_t other = 0; other < row.num_others; ++other) {
             logits[best] = -3e38f;
-            Floats most = load(logits);
-            for (int64_t i = LANES; i < stride_; i += LANES) {
-                const Floats here = load(logits + i);
-                most = here > most ? here : most;
-            }
-            float largest = most[0];
-            for (int lane = 1; lane < LANES; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+            const float largest = largest_of(logits, stride_);
             for (best = 0; logits[best] < largest;) ++best;
             row.others[other] = m_.hot_tokens[best];
             row.other_confidences[other] = confidence * __builtin_expf((largest - likeliest) / row.temperature);

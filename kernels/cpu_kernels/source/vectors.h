@@ -52,6 +52,18 @@ inline float sum(Floats values) {  // halves onto each other: one fixed tree
     return lanes[0];
 }
 
+// Of `count` values, a multiple of LANES.
+inline float largest_of(const float* values, int64_t count) {
+    Floats most = load(values);
+    for (int64_t i = LANES; i < count; i += LANES) {
+        const Floats here = load(values + i);
+        most = here > most ? here : most;
+    }
+    float largest = most[0];
+    for (int lane = 1; lane < LANES; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+    return largest;
+}
+
 // The sums of four vectors at once, each by the same fixed tree (not the tree of `sum`).
 inline void sum_four(const Floats* values, float* to) {
 #if defined(EMULATE_WIDE) || defined(__AVX512F__)

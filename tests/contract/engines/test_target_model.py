@@ -16,19 +16,21 @@ from dataplane.engines.embedded.target import EmbeddedTarget
 from dataplane.models.llama import LlamaModel
 from dataplane.speculation.types import Proposal, TargetModel
 from tests.contract.engines.worlds import MAX_CONTEXT, PROMPTS
+from tests.dataplane.models.test_native import need_native
 from tests.fakes import FakeSequence, FakeTarget
+from tests.tiny_llama import tiny_native
 
 VOCABULARY = 100
 Begin = Callable[[Sequence[int]], FakeSequence]
 
 
-@pytest.fixture(params=("fake", "embedded"))
+@pytest.fixture(params=("fake", "embedded", "kernels"))
 def begun(request: pytest.FixtureRequest, target: Path) -> tuple[TargetModel, Begin]:
-    """A target, and what starts a sequence whose tokens but the last are committed."""
+    """A target, and what starts a sequence whose tokens but the last are committed. "kernels": the CPU kernels'."""
     if request.param == "fake":
         slots = iter(range(16))
         return FakeTarget(VOCABULARY), lambda tokens: FakeSequence(list(tokens), slot=next(slots))
-    model = LlamaModel.load(target)
+    model = need_native(tiny_native(vocab_size=VOCABULARY)) if request.param == "kernels" else LlamaModel.load(target)
     embedded = EmbeddedTarget(model, model.new_cache(num_slots=16, max_context=MAX_CONTEXT))
 
     def begin(tokens: Sequence[int]) -> FakeSequence:
@@ -78,11 +80,16 @@ def test_a_draft_token_is_scored_as_if_it_had_been_committed(begun: tuple[Target
         torch.testing.assert_close(drafted.logits[row], target.score([begin(context)], [Proposal()]).logits[0])
 
 
+@pytest.mark.parametrize("begun", ["embedded"], indirect=True)
+def test_without_the_kernels_only_chains_are_scored(begun: tuple[TargetModel, Begin]) -> None:
+    assert begun[0].max_alternatives == 0
+
+
+@pytest.mark.parametrize("begun", ["fake", "kernels"], indirect=True)
 def test_an_alternative_stands_where_the_first_draft_token_does(begun: tuple[TargetModel, Begin]) -> None:
     target, begin = begun
     others = tuple(range(30, 30 + target.max_alternatives))
-    if not others:
-        pytest.skip("it scores chains only")
+    assert others
     scores = target.score([begin(PROMPTS[0]), begin(PROMPTS[1])], [Proposal((20, 21), alternatives=others), Proposal()])
     assert scores.offsets == (0, 3 + len(others), 4 + len(others))
     for row, token in enumerate(others, start=3):
@@ -91,8 +98,10 @@ def test_an_alternative_stands_where_the_first_draft_token_does(begun: tuple[Tar
         torch.testing.assert_close(scores.features[row], alone.features[0])
 
 
+@pytest.mark.parametrize("begun", ["fake", "kernels"], indirect=True)
 def test_an_accepted_alternative_takes_its_place_in_the_sequence(begun: tuple[TargetModel, Begin]) -> None:
     target, begin = begun
+    assert target.max_alternatives
     for chosen in range(target.max_alternatives):
         others = tuple(range(30, 30 + target.max_alternatives))
         sequence = begin(PROMPTS[0])
