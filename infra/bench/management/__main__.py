@@ -62,10 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from django.conf import settings
 
         settings.DEBUG = settings.WHITENOISE_AUTOREFRESH = False
+        from control_plane.common.startup import keep_what_is_loaded
         from infra.bench.management import measure, report, seed
 
         size = seed.QUICK if given.quick else seed.FULL
         found = seed.prepare(postgres.url_for(SUPERUSER), size, fresh=given.fresh, say=say)
+        keep_what_is_loaded()  # as the server does
         say("measuring")
         measured = measure.measure(found, repeat=given.repeat, only=given.only, say=say)
         written = given.folder / f"{name}.json"
