@@ -50,6 +50,13 @@ class Slot(NamedTuple):
     is_alternative: bool = False
 
 
+class DraftCost(NamedTuple):
+    """Of one sequence's draft, in tokens."""
+
+    start: float
+    step: float
+
+
 class Controller:
     """One per engine; its thread alone uses it. `table` is swept by the engine before it serves.
 
@@ -97,7 +104,10 @@ class Controller:
         curve = self.table.score_curve(batch, batch, LONGEST * batch)
         slot_cost = [price * (curve[lookahead * batch] - curve[0]) / batch for lookahead in range(LONGEST + 1)]
         neural = sum(1 for candidate in candidates if candidate.neural)
-        draft_cost = price * self.table.draft_seconds(max(1, neural)) / max(1, neural)
+        share = price / max(1, neural)
+        draft_cost = DraftCost(
+            share * self.table.draft_start_seconds(max(1, neural)), share * self.table.draft_seconds(max(1, neural))
+        )
         plans = []
         for index, (sequence, candidate) in enumerate(zip(sequences, candidates, strict=True)):
             plan, self._reasons[index] = self._plan(sequence, candidate, slot_cost, draft_cost)
@@ -135,7 +145,7 @@ class Controller:
         self._drafted = (num_neural, longest)
         fixed = self.table.overhead_seconds
         if num_neural:
-            fixed += longest * self.table.draft_seconds(num_neural)
+            fixed += self.table.draft_start_seconds(num_neural) + longest * self.table.draft_seconds(num_neural)
         return self._buy(proposals, whole, slots, fixed)
 
     def observe(
@@ -171,7 +181,7 @@ class Controller:
         )
 
     def _plan(
-        self, sequence: SequenceView, candidate: Candidates, slot_cost: Sequence[float], draft_cost: float
+        self, sequence: SequenceView, candidate: Candidates, slot_cost: Sequence[float], draft_cost: DraftCost
     ) -> tuple[Plan, Reason]:
         room = _room(sequence)
         if room <= 0 or not (candidate.neural or candidate.memory):
@@ -189,7 +199,7 @@ class Controller:
             arm = self._lanes.arm(lane, source, sampled)
             arm.idle += 1
             beside = sum(max(0.0, chance - slot_cost[1]) for chance in arm.beside)
-            lookahead, value = _best_length(arm.survival[:room], slot_cost, draft_cost, beside)
+            lookahead, value = _best_length(arm.survival[:room], slot_cost, draft_cost.step, beside - draft_cost.start)
             if source == "adaptive":
                 value -= arm.margin(caution)
             if value > best_value:
@@ -285,7 +295,7 @@ def _best_length(
 ) -> tuple[int, float]:
     """(length, surplus in tokens) of the best prefix; every length is tried because the cost has stairs.
 
-    `beside`: surplus of the alternatives to its first token.
+    `beside`: what any length brings beside its tokens: the surplus of alternatives, less what drafting costs at all.
     """
     best, best_value, value = 0, 0.0, 0.0
     for length, chance in enumerate(survival, start=1):

@@ -13,14 +13,19 @@ _SECONDS_PER_ROW = 0.0006
 _SECONDS_PER_DRAFT = 0.0015
 
 _SHAPE_RATE = 0.02  # how fast one (batch, rows) cell follows what is measured
+_LEAST_DRAFT = 1e-6  # seconds
 _DRAFT_RATE = 0.05  # the same for the drafting, which is measured in fewer steps
 _SCALE_RATE = 0.1  # how fast the common factor (a busy machine, long contexts) does
+_SETTLED = 30  # steps after which the scale has found the machine and its contexts: the shape is learned from here
 _SWEEP_WEIGHT = 9  # steps that the sweep of a cell is worth: a hurried one is soon outvoted
 _OUTLIER = 2.0  # a single measurement counts at most this many times the expectation
 
 
 class LatencyTable:
-    """Seconds of a step. Additive: the target's forward over all rows, the draft steps, a fixed overhead.
+    """Seconds of a step. Additive: the target's forward over all rows, the drafting, a fixed overhead.
+
+    Drafting is a start (the drafter reads what was committed since it last drafted) and as many steps as the longest
+    chain has tokens: were it all laid on the steps, the second token of a draft would seem as dear as the first.
 
     A busy machine slows everything alike, so one `scale` follows the noise and leaves the shape of the table alone:
     decisions depend on ratios of entries, and only a lasting change of ratios changes them.
@@ -33,9 +38,11 @@ class LatencyTable:
         # Plain lists: a look-up in them is ten times cheaper than in an array.
         self._score: list[list[float]] = np.tile(_BASE_SECONDS + _SECONDS_PER_ROW * rows, (max_batch + 1, 1)).tolist()
         self._draft = [_SECONDS_PER_DRAFT] * (max_batch + 1)  # [batch] per draft step of the whole batch
+        self._draft_start = [0.0] * (max_batch + 1)  # [batch] before the first one; learned while serving
         self._overhead = 0.0005
         self._visits: dict[tuple[int, int], int] = {}  # (batch, rows) -> steps that corrected it
         self._num_observed = 0
+        self._unexplained = 1.0  # running mean of what the scale leaves over, whatever the cell
         self.scale = 1.0
 
     def sweep(
@@ -91,6 +98,10 @@ class LatencyTable:
         """Expected seconds of one draft step (one more token for each of `batch` sequences)."""
         return self._draft[min(batch, self.max_batch)]
 
+    def draft_start_seconds(self, batch: int) -> float:
+        """Expected seconds before the first draft step of `batch` sequences."""
+        return self._draft_start[min(batch, self.max_batch)]
+
     @property
     def overhead_seconds(self) -> float:
         """Controller, memory look-ups and verification of one step."""
@@ -106,11 +117,20 @@ class LatencyTable:
         ratio = _ratio(score, self.score_seconds(batch, rows) * self.scale)
         self.scale *= 1 + max(_SCALE_RATE, 1 / (self._num_observed + 1)) * (ratio - 1)
         ratio = _ratio(score, self.score_seconds(batch, rows) * self.scale)  # what the scale does not explain
-        visits = self._visits[batch, rows] = self._visits.get((batch, rows), _SWEEP_WEIGHT) + 1
-        self._score[batch][rows] *= 1 + max(_SHAPE_RATE, 1 / visits) * (ratio - 1)
+        # A cell is corrected by what sets it apart from the others that are measured. What they share is the machine's:
+        # were it learned by the visited cells alone, those that nobody visits (a plain step's) would become too cheap.
+        self._unexplained += _SCALE_RATE * (ratio - self._unexplained)
+        if self._num_observed > _SETTLED:
+            own = ratio / self._unexplained
+            visits = self._visits[batch, rows] = self._visits.get((batch, rows), _SWEEP_WEIGHT) + 1
+            self._score[batch][rows] *= 1 + max(_SHAPE_RATE, 1 / visits) * (own - 1)
         if draft_steps and draft > 0:
-            ratio = _ratio(draft, self.draft_seconds(drafting) * draft_steps * self.scale)
-            self._draft[drafting] *= 1 + _DRAFT_RATE * (ratio - 1)
+            expected = self._draft_start[drafting] + self._draft[drafting] * draft_steps
+            error = expected * (_ratio(draft, expected * self.scale) - 1)
+            # Normalised least mean squares: of lines through what was measured, the one nearest to the line before.
+            step = _DRAFT_RATE * error / (1 + draft_steps * draft_steps)
+            self._draft_start[drafting] = max(0.0, self._draft_start[drafting] + step)
+            self._draft[drafting] = max(_LEAST_DRAFT, self._draft[drafting] + step * draft_steps)
         self._overhead += _SHAPE_RATE * (min(overhead / self.scale, _OUTLIER * self._overhead + 1e-5) - self._overhead)
 
 

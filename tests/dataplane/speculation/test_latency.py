@@ -95,7 +95,24 @@ def test_drafting_that_becomes_dearer_is_noticed() -> None:
     table = swept()
     for _ in range(300):
         observe(table, cost(1, 4), draft=0.012, draft_steps=4)
-    assert table.draft_seconds(1) == pytest.approx(0.003, rel=0.1)
+    assert table.draft_start_seconds(1) + 4 * table.draft_seconds(1) == pytest.approx(0.012, rel=0.1)
+
+
+def test_the_start_of_a_draft_is_told_from_its_steps() -> None:
+    table = swept()
+    for index in range(3000):
+        steps = (1, 2, 2, 3)[index % 4]
+        observe(table, cost(1, 4), draft=0.0017 + 0.0004 * steps, draft_steps=steps)
+    assert table.draft_start_seconds(1) == pytest.approx(0.0017, rel=0.1)
+    assert table.draft_seconds(1) == pytest.approx(0.0004, rel=0.2)
+
+
+def test_what_all_visited_cells_share_does_not_make_the_others_cheaper() -> None:
+    table = swept()
+    before = table.score_seconds(1, 1) / table.score_seconds(1, 4)
+    for _ in range(500):  # contexts got longer, say: only steps with drafts are there to show it
+        observe(table, 1.6 * cost(1, 4), rows=4)
+    assert table.score_seconds(1, 1) / table.score_seconds(1, 4) == pytest.approx(before, rel=0.02)
 
 
 def test_sizes_beyond_the_table_are_answered_by_its_edge_and_not_learned() -> None:
