@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from infra.local.demo import remember, wait_until_served
 from infra.local.process import ServiceError
 from infra.local.services import DEFAULT_MODEL, REPOSITORY, LocalServices, Options
 from infra.local.state import State
@@ -67,7 +67,9 @@ def _up(var: Path, options: Options) -> int:
         _report("Starting Slipstream:")
         try:
             if supervisor.start(cancelled=lambda: stopping):
-                demo = remember_demo(state)
+                demo = remember(state)
+                if not wait_until_served(demo, options.inference_url, cancelled=lambda: stopping):
+                    _report(f"  the demo endpoint is not served: see the dashboard, or {state.logs}")
                 _report(_welcome(demo, state, options, time.monotonic() - started))
             while not stopping:
                 supervisor.poll()
@@ -79,15 +81,6 @@ def _up(var: Path, options: Options) -> int:
     finally:
         state.close()
     return 0
-
-
-def remember_demo(state: State) -> dict[str, Any]:
-    """Keep, and return, what `manage.py ensure_demo` printed; secrets are printed once, so what is known stays."""
-    lines = state.demo_output.read_text().splitlines()
-    printed = next(json.loads(line) for line in reversed(lines) if line.startswith("{"))
-    demo = (state.read("demo.json") or {}) | {name: value for name, value in printed.items() if value}
-    state.write("demo.json", demo)
-    return demo
 
 
 def _welcome(demo: dict[str, Any], state: State, options: Options, seconds: float) -> str:

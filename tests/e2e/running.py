@@ -14,7 +14,7 @@ import httpx
 import openai
 import psycopg
 
-from infra.local.__main__ import remember_demo
+from infra.local.demo import remember, wait_until_served
 from infra.local.postgres import DATABASE, SUPERUSER
 from infra.local.process import free_ports
 from infra.local.services import REPOSITORY, LocalServices, Options
@@ -127,7 +127,9 @@ def running(folder: Path) -> Iterator[Running]:
         supervisor = Supervisor(services.all())
         try:
             supervisor.start(timeout_seconds=600)
-            yield Running(supervisor, services, state, options, remember_demo(state))
+            demo = remember(state)
+            assert wait_until_served(demo, options.inference_url, timeout_seconds=120.0)
+            yield Running(supervisor, services, state, options, demo)
         finally:
             supervisor.stop()
     finally:
