@@ -8,7 +8,7 @@ embedded engine runs on a GPU for measurements only (kernels/bench/engine.py); n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,10 +62,13 @@ class GraphedLlama(LlamaModel):
     max_rows = 64  # longer forwards are prompts: the launches don't matter there
     max_graphs = 512
 
-    def forward(self, token_ids: torch.Tensor, plan: AttentionPlan | RowPlan, cache: KvCache) -> Outputs:
+    def forward(
+        self, token_ids: torch.Tensor | Sequence[int], plan: AttentionPlan | RowPlan, cache: KvCache
+    ) -> Outputs:
         """As `LlamaModel.forward`."""
         if isinstance(plan, RowPlan) or len(token_ids) > self.max_rows:
             return super().forward(token_ids, plan, cache)
+        token_ids = torch.as_tensor(token_ids, device=self.device)
         with torch.inference_mode():
             graphs: OrderedDict[Any, _Captured] = self.__dict__.setdefault("_graphs", OrderedDict())
             key = _shape(len(token_ids), plan)

@@ -189,9 +189,8 @@ class LlamaModel:
         group_size = self.config.num_heads // self.config.num_kv_heads
         return plan_attention(spans, cache, group_size=group_size, dtype=self.dtype)
 
-    @torch.inference_mode()
     def forward(
-        self, token_ids: torch.Tensor, plan: AttentionPlan | RowPlan, cache: KvCache
+        self, token_ids: torch.Tensor | Sequence[int], plan: AttentionPlan | RowPlan, cache: KvCache
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run rows [R] through the layers and write their keys and values into the cache.
 
@@ -199,8 +198,15 @@ class LlamaModel:
         """
         if self.native is not None:
             assert isinstance(plan, RowPlan), "plans are made by `plan`"
-            return self.native.forward(token_ids, plan, cache)
+            tokens = token_ids.tolist() if isinstance(token_ids, torch.Tensor) else token_ids
+            return self.native.forward(tokens, plan, cache)
         assert isinstance(plan, AttentionPlan), "plans are made by `plan`"
+        return self._forward(torch.as_tensor(token_ids, device=self.device), plan, cache)
+
+    @torch.inference_mode()
+    def _forward(
+        self, token_ids: torch.Tensor, plan: AttentionPlan, cache: KvCache
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
         num_rotated = config.num_heads + config.num_kv_heads
         query_width, rotated_width = config.num_heads * config.head_dim, num_rotated * config.head_dim
@@ -227,10 +233,18 @@ class LlamaModel:
         captured = torch.cat([features[index] for index in self.feature_layers], -1)
         return F.rms_norm(hidden, shape, self.norm, eps)[:num_rows], captured[:num_rows]
 
-    @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[R, H] of `forward` -> [R, V], float32 from the native kernels, else in the model's dtype."""
-        return self.head(hidden) if self.native is None else self.native.logits(hidden)
+        if self.native is not None:
+            return self.native.logits(hidden)
+        with torch.inference_mode():
+            return self.head(hidden)
+
+    def ranked_logits(self, hidden: torch.Tensor) -> tuple[torch.Tensor, list[int] | None]:
+        """`logits`, and the argmax of each row, the lowest of equals, where it costs nothing."""
+        if self.native is not None:
+            return self.native.ranked_logits(hidden)
+        return self.logits(hidden), None
 
     def _make_native(self, tensors: Mapping[str, torch.Tensor], in_bytes: bool) -> tuple[NativeLlama | None, str]:
         if (reason := unsupported(self.config, self.embedding)) is not None:

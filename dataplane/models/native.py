@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class RowPlan:
     """Where each row of a forward stands."""
 
-    positions: torch.Tensor  # int64 [R]
-    offsets: torch.Tensor  # int64 [R] cache row of position 0 of its sequence
-    places: torch.Tensor  # int64 [R] cache row that it writes: offset + position, or aside
+    positions: Sequence[int]  # [R]
+    offsets: Sequence[int]  # [R] cache row of position 0 of its sequence
+    places: Sequence[int]  # [R] cache row that it writes: offset + position, or aside
 
 
 def plan_rows(spans: Sequence[Span], cache: KvCache) -> RowPlan:
@@ -47,7 +47,7 @@ def plan_rows(spans: Sequence[Span], cache: KvCache) -> RowPlan:
             positions.append(span.start + 1)
             places.append(cache.row_aside(span.slot, index))
         offsets += [first] * (span.count + span.alternatives)
-    return RowPlan(torch.tensor(positions), torch.tensor(offsets), torch.tensor(places))
+    return RowPlan(positions, offsets, places)
 
 
 def unsupported(config: LlamaConfig, embedding: torch.Tensor) -> str | None:
@@ -113,23 +113,29 @@ class NativeLlama:
             sin=self._floats[1].data_ptr(),
         )
 
-    def forward(self, token_ids: torch.Tensor, plan: RowPlan, cache: KvCache) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `LlamaModel.forward`: [R] -> normalised hidden [R, H] and features [R, F H], bf16."""
-        rows, hidden = token_ids.shape[0], self._config.hidden_size
+    def forward(self, token_ids: Sequence[int], plan: RowPlan, cache: KvCache) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `LlamaModel.forward`: [R] -> normalised hidden [R, H] and features [R, F H], bf16.
+
+        A step of one row takes ten milliseconds: what surrounds the call stays in plain Python, where every tensor
+        that is not made saves a thousandth of that.
+        """
+        rows, hidden = len(token_ids), self._config.hidden_size
         outputs = torch.empty((rows, hidden), dtype=torch.bfloat16)
         captured = torch.empty((rows, len(self._features), hidden), dtype=torch.bfloat16)
         if not rows:
             return outputs, captured.view(0, len(self._order) * hidden)
-        tokens = token_ids.contiguous()
-        if int(tokens.min()) < 0 or int(tokens.max()) >= self._config.vocab_size:
+        if min(token_ids) < 0 or max(token_ids) >= self._config.vocab_size:
             raise IndexError("a token is outside of the vocabulary")
+        integers = ctypes.c_int64 * rows
+        tokens, positions = integers(*token_ids), integers(*plan.positions)
+        offsets, places = integers(*plan.offsets), integers(*plan.places)
         batch = Batch(
             rows=rows,
-            tokens=tokens.data_ptr(),
-            positions=plan.positions.data_ptr(),
-            offsets=plan.offsets.data_ptr(),
-            places=plan.places.data_ptr(),
-            cache=(ctypes.c_void_p * len(cache.layers))(*(layer.data_ptr() for layer in cache.layers)),
+            tokens=ctypes.addressof(tokens),
+            positions=ctypes.addressof(positions),
+            offsets=ctypes.addressof(offsets),
+            places=ctypes.addressof(places),
+            cache=cache.addresses,
             hidden=outputs.data_ptr(),
             captured=captured.data_ptr(),
         )
@@ -141,6 +147,10 @@ class NativeLlama:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[R, H] -> [R, V] float32: unrounded, so that near ties are decided by the sums themselves."""
         return self.library.linear(self._head, hidden, torch.float32)
+
+    def ranked_logits(self, hidden: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """`logits`, and the argmax of each row, the lowest of equals."""
+        return self.library.ranked_linear(self._head, hidden)
 
     def _pack(self, tensors: Mapping[str, torch.Tensor], prefix: str, feature: int) -> Layer:
         def weight(*names: str) -> torch.Tensor:

@@ -37,25 +37,31 @@ def log_loss(probability: float, accepted: bool) -> float:
 
 @dataclass(slots=True)
 class OnlineLogistic:
-    """P(accepted) = sigmoid(bias + slope * logit(confidence)), followed by AdaGrad steps on the log-loss."""
+    """P(accepted) = sigmoid(bias + slope * logit(confidence)), followed by AdaGrad steps on the log-loss.
+
+    Callers take the logit: several of these look at the same confidence.
+    """
 
     bias: float = 0.0
     slope: float = 1.0
     rate: float = 0.15
-    _energy: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    _bias_energy: float = 1.0
+    _slope_energy: float = 1.0
 
-    def probability(self, confidence: float) -> float:
-        return sigmoid(self.bias + self.slope * logit(confidence))
+    def probability(self, feature: float) -> float:
+        """feature: the logit of a confidence."""
+        return sigmoid(self.bias + self.slope * feature)
 
-    def learn(self, confidence: float, accepted: bool) -> None:
-        feature = logit(confidence)
-        error = self.probability(confidence) - accepted
-        energy = self._energy
-        energy[0] = 0.998 * energy[0] + error * error
-        energy[1] = 0.998 * energy[1] + (error * feature) ** 2
-        self.bias -= self.rate * error / math.sqrt(energy[0])
-        self.slope -= self.rate * error * feature / math.sqrt(energy[1])
-        self.slope = min(max(self.slope, 0.2), 3.0)
+    def learn(self, feature: float, accepted: bool) -> float:
+        """Returns the probability that was expected before."""
+        expected = sigmoid(self.bias + self.slope * feature)
+        error = expected - accepted
+        slant = error * feature
+        self._bias_energy = 0.998 * self._bias_energy + error * error
+        self._slope_energy = 0.998 * self._slope_energy + slant * slant
+        self.bias -= self.rate * error / math.sqrt(self._bias_energy)
+        self.slope = min(max(self.slope - self.rate * slant / math.sqrt(self._slope_energy), 0.2), 3.0)
+        return expected
 
     def child(self) -> OnlineLogistic:
         """A copy that learns on its own from here."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from dataplane.speculation.calibration import CellRate, sampling_class
+from dataplane.speculation.calibration import CellRate, logit, sampling_class
 from dataplane.speculation.drafters.memory import Evidence
 from dataplane.speculation.lanes import LONGEST, MAX_PATIENCE, WARM_UP, Lane, Lanes
 from dataplane.speculation.latency import LatencyTable
@@ -226,10 +226,11 @@ class Controller:
         """The probability that each token and all before it are accepted."""
         recalled = self._recalled.get(sequence.slot) if plan.source == "memory" else None
         survival, values = 1.0, []
+        sampled = sampling_class(sequence.sampling.temperature)
         for index, source in enumerate(proposal.sources):
             if source != "memory":
-                sampled = sampling_class(sequence.sampling.temperature)
-                survival *= self._lanes.arm(lane, source, sampled).calibration.probability(proposal.confidences[index])
+                feature = logit(proposal.confidences[index])
+                survival *= self._lanes.arm(lane, source, sampled).calibration.probability(feature)
             elif recalled is not None:
                 survival *= recalled[index].mean
             else:

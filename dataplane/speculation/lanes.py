@@ -13,6 +13,7 @@ from dataplane.speculation.calibration import (
     PageHinkley,
     Rate,
     log_loss,
+    logit,
 )
 from dataplane.speculation.types import Proposal, SequenceView, Source, StepOutcome
 
@@ -78,17 +79,21 @@ class Arm:
         self.trials += 1
         self.idle = 0
 
-    def learn_token(self, confidence: float, accepted: bool) -> None:
-        """The target has said whether it agrees with a token of this confidence."""
-        self.calibration.learn(confidence, accepted)
-        self.reference.learn(confidence, accepted)
+    def learn_token(self, feature: float, accepted: bool) -> float:
+        """The target has said whether it agrees with a token of this confidence (its logit).
 
-    def learn_alternatives(self, confidences: Sequence[float], chosen: int | None) -> None:
+        Returns what the reference expected.
+        """
+        self.calibration.learn(feature, accepted)
+        return self.reference.learn(feature, accepted)
+
+    def learn_alternatives(self, features: Sequence[float], chosen: int | None) -> None:
         """The target has said which of the alternatives it prefers to the first token and the others; None: none."""
-        self.beside += [0.0] * (len(confidences) - len(self.beside))
-        for rank, confidence in enumerate(confidences):
-            self.beside[rank] += _CURVE_RATE * (self.others.probability(confidence) - self.beside[rank])
-            self.others.learn(confidence, rank == chosen)
+        beside = self.beside
+        if len(beside) < len(features):
+            beside += [0.0] * (len(features) - len(beside))
+        for rank, feature in enumerate(features):
+            beside[rank] += _CURVE_RATE * (self.others.learn(feature, rank == chosen) - beside[rank])
 
     def margin(self, caution: float) -> float:
         """How many expected tokens to doubt: `caution` standard errors."""
@@ -214,11 +219,11 @@ class Lanes:
         for index in range(min(len(proposal), outcome.num_accepted + 1)):
             source, accepted = proposal.sources[index], index < outcome.num_accepted
             if source != "memory":
-                arm, confidence = self.arm(lane, source, sampled), proposal.confidences[index]
+                feature = logit(proposal.confidences[index])
+                expected = self.arm(lane, source, sampled).learn_token(feature, accepted)
+                self._pooled_arm(source, sampled).learn_token(feature, accepted)
                 if source == "adaptive":
-                    losses.append(log_loss(arm.reference.probability(confidence), accepted))
-                arm.learn_token(confidence, accepted)
-                self._pooled_arm(source, sampled).learn_token(confidence, accepted)
+                    losses.append(log_loss(expected, accepted))
         # The target's own tokens tell what the memory's proposal was worth, whether it was used or not.
         for rate, token, emitted in zip(rates, memory.tokens, outcome.new_tokens, strict=False):
             accepted = token == emitted
@@ -232,13 +237,17 @@ class Lanes:
     def alternatives(self, lane: Lane, sampled: int, proposal: Proposal) -> list[float]:
         """The probability of each alternative that the target emits it. They fall with the rank."""
         others = self.arm(lane, proposal.sources[0], sampled).others
-        return [others.probability(confidence) for confidence in proposal.alternative_confidences]
+        return [others.probability(logit(confidence)) for confidence in proposal.alternative_confidences]
 
     def learn_alternatives(self, lane: Lane, sampled: int, proposal: Proposal, emitted: int) -> None:
         """What the target emitted tells of all alternatives, scored or not."""
         chosen = proposal.alternatives.index(emitted) if emitted in proposal.alternatives else None
+        features = [logit(confidence) for confidence in proposal.alternative_confidences]
         for arm in (self.arm(lane, proposal.sources[0], sampled), self._pooled_arm(proposal.sources[0], sampled)):
-            arm.learn_alternatives(proposal.alternative_confidences, chosen)
+            arm.learn_alternatives(features, chosen)
 
     def _pooled_arm(self, source: Source, sampled: int) -> Arm:
-        return self._pooled_arms.setdefault((source, sampled), Arm())
+        arm = self._pooled_arms.get((source, sampled))
+        if arm is None:
+            arm = self._pooled_arms[source, sampled] = Arm()
+        return arm

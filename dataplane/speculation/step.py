@@ -18,7 +18,7 @@ import torch
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import DrafterSet
 from dataplane.speculation.types import Plan, Proposal, Scores, SequenceView, StepOutcome, StepTiming, TargetModel
-from spec_kernels import SamplingBatch, has_penalty, verify_chains
+from spec_kernels import SamplingBatch, emitted_tokens, has_penalty
 
 
 def speculative_step(
@@ -94,17 +94,18 @@ def verify(
         outputs = [_output(sequences[chain.place], proposals[chain.place], chain.alternative) for chain in chains]
         prompts = [sequences[chain.place].tokens[: sequences[chain.place].num_prompt_tokens] for chain in chains]
     probs = [proposals[chain.place].draft_probs if chain.alternative is None else None for chain in chains]
-    verification = verify_chains(
+    verified = emitted_tokens(
         scores.logits,
         drafts,
         offsets,
         [chain.start for chain in chains],
         SamplingBatch.of([sequences[chain.place].sampling for chain in chains], outputs, prompts),
         None if all(one is None for one in probs) else probs,
+        best=scores.best,
     )
     emitted: list[list[int]] = []
     chosen: dict[int, int] = {}
-    for chain, tokens in zip(chains, verification.emitted(), strict=True):
+    for chain, tokens in zip(chains, verified, strict=True):
         if chain.alternative is None:
             emitted.append(tokens)
         elif len(emitted[-1]) == 1 and emitted[-1][0] == proposals[chain.place].alternatives[chain.alternative]:
@@ -125,6 +126,8 @@ def _output(sequence: SequenceView, proposal: Proposal, alternative: int | None)
 
 
 def _pick(values: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:  # [R, n] -> [len(rows), n]
+    if len(rows) == len(values):
+        return values
     return values[rows.start : rows.stop] if isinstance(rows, range) else values[list(rows)]
 
 

@@ -158,6 +158,7 @@ class Scores:
     logits: torch.Tensor  # [R, V] float32 or bfloat16
     features: torch.Tensor  # [R, F] the captured hidden states of the scored rows
     offsets: tuple[int, ...]  # B + 1 row offsets
+    best: Sequence[int] | None = None  # [R] argmax of the logits, the lowest of equals, where the target knows it
 
 
 class TargetModel(Protocol):

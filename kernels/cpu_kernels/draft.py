@@ -160,11 +160,13 @@ class DraftKernels:
             raise ValueError(f"{features.dtype} {tuple(features.shape)} for {len(tokens)} tokens")
         if min(tokens) < 0 or max(tokens) >= self._vocabulary:
             raise IndexError("a token is outside of the vocabulary")
+        if not 0 <= slot < self._cache.shape[0]:
+            raise IndexError(f"there is no slot {slot}")
         if start < 0 or start + len(tokens) > self._cache.shape[1]:
             raise IndexError(f"positions {start}..{start + len(tokens)} are outside of the cache")
         features = features.contiguous()
         self._library.draft_extend(
-            self._model, self._cache[slot].data_ptr(), start, tokens, features, self._hidden[slot]
+            self._model, self._cache_of(slot), start, tokens, features.data_ptr(), self._hidden_of(slot)
         )
 
     def draft(self, chains: Sequence[Chain], least_survival: float, *, num_others: int = 0) -> list[Drafted]:
@@ -179,11 +181,10 @@ class DraftKernels:
         other_confidences = (ctypes.c_float * (num_others * len(chains)))()
         rows = (DraftRow * len(chains))()
         first_token, first_confidence = ctypes.addressof(tokens), ctypes.addressof(confidences)
-        cache, hidden = self._cache.data_ptr(), self._hidden.data_ptr()
         for index, (row, chain) in enumerate(zip(rows, chains, strict=True)):
-            row.cache = cache + 2 * chain.slot * self._cache.stride(0)
+            row.cache = self._cache_of(chain.slot)
             row.position, row.token, row.lookahead = chain.position, chain.token, chain.lookahead
-            row.hidden = hidden + 4 * chain.slot * self._hidden.stride(0)
+            row.hidden = self._hidden_of(chain.slot)
             row.temperature = chain.temperature
             if chain.delta is not None:
                 row.delta = ctypes.pointer(chain.delta.value)
@@ -199,3 +200,9 @@ class DraftKernels:
             beside = slice(index * num_others, (index + 1) * num_others if row.count else index * num_others)
             drafted.append(Drafted(tokens[along], confidences[along], others[beside], other_confidences[beside]))
         return drafted
+
+    def _cache_of(self, slot: int) -> int:
+        return self._cache.data_ptr() + 2 * slot * self._cache.stride(0)
+
+    def _hidden_of(self, slot: int) -> int:
+        return self._hidden.data_ptr() + 4 * slot * self._hidden.stride(0)

@@ -78,7 +78,18 @@ class Library:
         functions.forward.argtypes = (pointer, ctypes.POINTER(Model), ctypes.POINTER(Batch), integer)
         functions.linear.restype = None
         matrix = ctypes.POINTER(Matrix)
-        functions.linear.argtypes = (pointer, matrix, integer, integer, pointer, integer, pointer, integer, integer)
+        functions.linear.argtypes = (
+            pointer,
+            matrix,
+            integer,
+            integer,
+            pointer,
+            integer,
+            pointer,
+            integer,
+            pointer,
+            integer,
+        )
         functions.draft.restype = None
         functions.draft.argtypes = (pointer, pointer, pointer, integer, integer)
         functions.draft_extend.restype = None
@@ -94,6 +105,16 @@ class Library:
 
     def linear(self, weight: PackedLinear, inputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """[R, size] bf16 -> [R, columns] as `dtype`: float32 or bfloat16. A row's bits don't depend on the others."""
+        return self._linear(weight, inputs, dtype, None)
+
+    def ranked_linear(self, weight: PackedLinear, inputs: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """`linear` in float32, and the argmax of each row, the lowest of equals: told while the row is at hand."""
+        best = (ctypes.c_int64 * inputs.shape[0])()
+        return self._linear(weight, inputs, torch.float32, best), list(best)
+
+    def _linear(
+        self, weight: PackedLinear, inputs: torch.Tensor, dtype: torch.dtype, best: ctypes.Array[ctypes.c_int64] | None
+    ) -> torch.Tensor:
         if inputs.dtype != torch.bfloat16 or inputs.dim() != 2 or inputs.shape[1] != weight.size:
             raise ValueError(f"{inputs.dtype} {tuple(inputs.shape)} for a matrix of {weight.size} inputs")
         inputs = inputs.contiguous()
@@ -103,7 +124,7 @@ class Library:
         if inputs.shape[0]:
             self._functions.linear(
                 self._pool, weight.pointer(), weight.columns, weight.size, inputs.data_ptr(), inputs.shape[0],
-                outputs.data_ptr(), dtype == torch.bfloat16, threads,
+                outputs.data_ptr(), dtype == torch.bfloat16, best, threads,
             )  # fmt: skip
         return outputs
 
@@ -117,14 +138,12 @@ class Library:
         cache: int,
         start: int,
         tokens: Sequence[int],
-        features: torch.Tensor,
-        hidden: torch.Tensor,
+        features: int,
+        hidden: int,
     ) -> None:
         """Committed positions of one slot; see draft.py."""
         ids = (ctypes.c_int64 * len(tokens))(*tokens)
-        self._functions.draft_extend(
-            ctypes.byref(model), cache, start, len(tokens), ids, features.data_ptr(), hidden.data_ptr()
-        )
+        self._functions.draft_extend(ctypes.byref(model), cache, start, len(tokens), ids, features, hidden)
 
     def read_only(self, weights: PackedWeights) -> None:
         """Read all of an arena: the least that a forward over it can take."""

@@ -62,7 +62,7 @@ def verify_chains(
         for index, (first, stop) in enumerate(itertools.pairwise(bounds))
     ]
     if sampling.greedy and options.masks is None and options.cutoffs is None:
-        emitted = _verify_greedy(logits, drafts, bounds)
+        emitted = verify_greedy(argmax_rows(logits), drafts, bounds)
     else:
         emitted = [chain.verify() for chain in chains]
     width = max((end - start for start, end in itertools.pairwise(bounds)), default=1)
@@ -195,8 +195,9 @@ class _Chain:
         return draw(positive, rest[positive], uniform(seed, position, Purpose.RECOVER)), False
 
 
-def _verify_greedy(logits: torch.Tensor, drafts: list[int], offsets: list[int]) -> list[list[int]]:
-    best = argmax_rows(logits)
+def verify_greedy(best: Sequence[int], drafts: Sequence[int], offsets: Sequence[int]) -> list[list[int]]:
+    """What each chain emits at temperature 0, from the argmax of each row [R]: accepted tokens, then the recovered or
+    bonus token."""
     emitted = []
     for index in range(len(offsets) - 1):
         row, stop = offsets[index], offsets[index + 1] - 1
@@ -204,7 +205,7 @@ def _verify_greedy(logits: torch.Tensor, drafts: list[int], offsets: list[int]) 
         first = row
         while row < stop and best[row] == drafts[draft]:
             row, draft = row + 1, draft + 1
-        emitted.append(best[first : row + 1])
+        emitted.append(list(best[first : row + 1]))
     return emitted
 
 

@@ -12,6 +12,7 @@ from cpu_kernels import build as building
 from cpu_kernels import packing
 from cpu_kernels.build import EMULATED, VARIANTS, BuildError, best_variant, build
 from cpu_kernels.library import Library, check_library, open_library
+from spec_kernels.distribution import argmax_rows
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
 
@@ -56,6 +57,26 @@ def test_products_with_weights_of_eight_bits_are_those_of_pytorch(library: Libra
         assert ((library.linear(packed, inputs, torch.float32) - inputs.double() @ whole_weight.T).abs() <= bound).all()
     zeros = torch.zeros(3, size).bfloat16()
     assert not library.linear(packed, zeros, torch.float32).any()
+
+
+@pytest.mark.parametrize("in_bytes", [False, True], ids=["bf16", "8 bits"])
+def test_the_largest_output_of_a_row_is_found_with_the_product(library: Library, in_bytes: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for columns in (1, 16, 61, 1000):
+        packed = packing.pack(torch.randn(columns, 64, generator=generator), in_bytes=in_bytes)
+        for rows in (0, 1, 3, 9):
+            inputs = torch.randn(rows, 64, generator=generator).bfloat16()
+            outputs, best = library.ranked_linear(packed, inputs)
+            assert torch.equal(outputs, library.linear(packed, inputs, torch.float32))
+            assert best == argmax_rows(outputs)
+
+
+def test_of_equal_outputs_the_first_is_the_largest_also_among_negative_ones(library: Library) -> None:
+    weight = torch.full((700, 4), 1.0)
+    weight[[300, 301, 650]] = 0.5  # in the second and the third share of the work
+    packed = packing.pack(weight)
+    inputs = torch.stack([torch.full((4,), -2.0), torch.full((4,), 2.0)]).bfloat16()
+    assert library.ranked_linear(packed, inputs)[1] == [300, 0]
 
 
 def test_sums_of_eight_bits_reach_their_bounds_without_overflow(library: Library) -> None:

@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 from dataplane.speculation.types import SamplingParams as Params
-from spec_kernels import Purpose, SamplingBatch, Verification, target_probs, uniform, verify_chains
+from spec_kernels import Purpose, SamplingBatch, Verification, emitted_tokens, target_probs, uniform, verify_chains
 from spec_kernels.distribution import argmax_rows
 from spec_kernels.randomness import philox
 
@@ -51,6 +51,24 @@ def test_draws_are_uniform_and_differ_by_seed_position_and_purpose() -> None:
     draws = [uniform(seed, position, purpose) for seed in range(20) for position in range(50) for purpose in Purpose]
     assert stats.kstest(draws, "uniform").pvalue > 0.01
     assert len(set(draws)) == len(draws)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_emitted_tokens_are_those_of_the_verification(temperature: float) -> None:
+    draw = random.Random(0)
+    logits = torch.randint(0, 4, (8, 11), generator=torch.Generator().manual_seed(0)).float()  # with ties
+    offsets, sampling = (
+        [0, 1, 4, 8],
+        SamplingBatch.of([Params(temperature=temperature, seed=seed) for seed in range(3)]),
+    )
+    for _ in range(20):
+        drafts = [draw.choice([int(logits[row].argmax()), draw.randrange(11)]) for row in (1, 2, 4, 5, 6)]
+        expected = verify_chains(logits, drafts, offsets, [5, 6, 7], sampling).emitted()
+        assert emitted_tokens(logits, drafts, offsets, [5, 6, 7], sampling) == expected
+        best = argmax_rows(logits)
+        assert emitted_tokens(logits, drafts, offsets, [5, 6, 7], sampling, best=best) == expected
+    with pytest.raises(ValueError, match="positions"):
+        emitted_tokens(logits, drafts, offsets, [5], sampling)
 
 
 def test_greedy_accepts_the_longest_prefix_that_equals_the_argmax() -> None:

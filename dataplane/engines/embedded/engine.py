@@ -162,6 +162,7 @@ class EmbeddedEngine:
 
     # ------------------------------------------------------------------------------------------ engine's thread
 
+    @torch.inference_mode()  # of this thread: entered once, not at every step
     def _run(self, ready: threading.Event, sweep: bool) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)  # OpenMP keeps it per thread: it must be called in this one

@@ -47,7 +47,8 @@ class EmbeddedTarget:
             tokens.extend(proposal.alternatives)
             offsets.append(len(tokens))
         hidden, features = self._forward(spans, tokens)
-        return Scores(self.model.logits(hidden), features, tuple(offsets))
+        logits, best = self.model.ranked_logits(hidden)
+        return Scores(logits, features, tuple(offsets), best)
 
     def commit(
         self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN
@@ -68,4 +69,4 @@ class EmbeddedTarget:
         if any(span.start + 1 >= self.cache.max_context for span in spans if span.alternatives):
             raise KvCacheError(f"an alternative would stand beyond {self.cache.max_context} positions")
         plan = self.model.plan(spans, self.cache)
-        return self.model.forward(torch.tensor(tokens, device=self.model.device), plan, self.cache)
+        return self.model.forward(tokens, plan, self.cache)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MAX_LOOKAHEAD = 16  # provisional positions kept free behind the longest context
 
 
+_IN_KERNELS = torch.empty(0)
+
+
 class DraftStateError(RuntimeError):
     """`extend` was called with a gap, or beyond the context: the slot's draft state doesn't match its sequence."""
 
@@ -136,7 +139,6 @@ class EagleDrafter:
         delta = load_delta(path, self.checkpoint).to(self._embeddings)
         return delta if self._kernels is None else delta.pack()
 
-    @torch.inference_mode()
     def extend(self, sequence: SequenceView, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
         """Commit positions start..start+n; see `types.Drafter.extend`. Raises DraftStateError for a gap."""
         held = self._states.get(sequence.slot)
@@ -148,22 +150,28 @@ class EagleDrafter:
         if not tokens:
             return
         if self._kernels is not None:
-            self._kernels.extend(sequence.slot, start, tokens, features.to(self._embeddings))
-            self._states[sequence.slot] = DraftState(end, tokens[-1], torch.empty(0), torch.empty(0))
+            if features.dtype != torch.bfloat16:
+                features = features.bfloat16()
+            self._kernels.extend(sequence.slot, start, tokens, features)
+            self._states[sequence.slot] = DraftState(end, tokens[-1], _IN_KERNELS, _IN_KERNELS)
             return
+        self._extend_in_pytorch(sequence.slot, start, tokens, features)
+
+    @torch.inference_mode()
+    def _extend_in_pytorch(self, slot: int, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
+        end = start + len(tokens)
         if self.config.design != EAGLE:  # only the last position matters
             tokens, features = tokens[-1:], features[-1:]
         hidden = self._fuse(features.to(self._embeddings))
         inputs = self._attention_inputs(torch.tensor(tokens, device=hidden.device), hidden)
-        self._states[sequence.slot] = DraftState(end, tokens[-1], inputs[-1:], hidden[-1:])
+        self._states[slot] = DraftState(end, tokens[-1], inputs[-1:], hidden[-1:])
         if self.config.design != EAGLE:
             return
         heads = self._kv(inputs).view(len(tokens), -1, self.config.head_dim).transpose(0, 1)  # [2 kv, n, D]
         keys, values = heads.chunk(2)
-        self._keys[sequence.slot, :, start:end] = _rotate(keys, self._cos[start:end], self._sin[start:end])
-        self._values[sequence.slot, :, start:end] = values
+        self._keys[slot, :, start:end] = _rotate(keys, self._cos[start:end], self._sin[start:end])
+        self._values[slot, :, start:end] = values
 
-    @torch.inference_mode()
     def propose(
         self,
         sequences: Sequence[SequenceView],
@@ -226,6 +234,7 @@ class EagleDrafter:
             row.tokens, row.confidences = found.tokens, found.confidences
             row.others, row.other_confidences = found.others, found.other_confidences
 
+    @torch.inference_mode()
     def _draft_in_pytorch(self, rows: list[_Row]) -> None:
         inputs = _stack([row.state.inputs for row in rows])
         hidden = _stack([row.state.hidden for row in rows])

@@ -307,8 +307,7 @@ class Draft : public Work {
             Floats sums = {};
             for (int64_t i = 0; i < stride_; i += LANES)
                 sums += exponential((load(logits + i) - largest) / row.temperature);
-            int64_t best = 0;
-            while (logits[best] < largest) ++best;
+            const int64_t best = place_of_largest(logits, stride_);
             const float confidence = 1.0f / sum(sums);
             if (row.count == 0) choose_others(row, logits, best, confidence);
             next_[alive_[place]] = row.tokens[row.count] = m_.hot_tokens[best];
@@ -325,10 +324,9 @@ class Draft : public Work {
         const float likeliest = logits[best];
         for (int64_t other = 0; other < row.num_others; ++other) {
             logits[best] = -3e38f;
-            const float largest = largest_of(logits, stride_);
-            for (best = 0; logits[best] < largest;) ++best;
+            best = place_of_largest(logits, stride_);
             row.others[other] = m_.hot_tokens[best];
-            row.other_confidences[other] = confidence * __builtin_expf((largest - likeliest) / row.temperature);
+            row.other_confidences[other] = confidence * __builtin_expf((logits[best] - likeliest) / row.temperature);
         }
     }
 

@@ -276,8 +276,10 @@ class Forward : public Work {
 
 class Linear : public Work {
    public:
-    Linear(const Matrix& matrix, int columns, int size, const uint16_t* inputs, int rows, void* outputs, bool narrowed)
+    Linear(const Matrix& matrix, int columns, int size, const uint16_t* inputs, int rows, void* outputs, bool narrowed,
+           bool ranked)
         : matrix_(matrix), columns_(columns), size_(size), rows_(rows), outputs_(outputs), narrowed_(narrowed) {
+        if (ranked) best_.resize(size_t(chunks(0)) * rows);
         inputs_.resize(size_t(rows) * size);
         for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = from_bf16(inputs[i]);
         if (matrix.scales) round_rows(inputs_.data(), rows, size, whole_);
@@ -292,8 +294,13 @@ class Linear : public Work {
         std::vector<float> outputs(size_t(rows_) * panels * PANEL);
         multiply_by(matrix_, first, panels, inputs_.data(), whole_, size_, rows_, outputs.data());
         for (int64_t r = 0; r < rows_; ++r) {
-            const float* from = &outputs[r * panels * PANEL];
+            float* from = &outputs[r * panels * PANEL];
             const int64_t to = r * columns_ + first * PANEL;
+            if (!best_.empty()) {
+                for (int i = width; i < panels * PANEL; ++i) from[i] = -__builtin_inff();  // fill up the last panel
+                const int64_t place = place_of_largest(from, panels * PANEL);
+                best_[size_t(chunk) * rows_ + r] = {from[place], first * PANEL + place};
+            }
             if (!narrowed_)
                 memcpy((float*)outputs_ + to, from, size_t(width) * sizeof(float));
             else
@@ -301,13 +308,29 @@ class Linear : public Work {
         }
     }
 
+    // [rows] where the largest output of each row stands, the first of equals
+    void best(int64_t* to) const {
+        for (int r = 0; r < rows_; ++r) {
+            Best most = best_[r];
+            for (size_t at = r + rows_; at < best_.size(); at += rows_)
+                if (best_[at].value > most.value) most = best_[at];
+            to[r] = most.place;
+        }
+    }
+
    private:
+    struct Best {
+        float value;
+        int64_t place;
+    };
+
     const Matrix matrix_;
     const int columns_, size_, rows_;
     void* const outputs_;
     const bool narrowed_;
     std::vector<Activation> inputs_;
     ByteInputs whole_;
+    std::vector<Best> best_;  // [chunks, rows], if asked for
 };
 
 }  // namespace
@@ -334,11 +357,13 @@ void forward(Pool* pool, const Model* model, const Batch* batch, int threads) {
     work.finish();
 }
 
-// outputs [rows, columns], bf16 if `narrowed`, else float, of inputs [rows, size] bf16
+// outputs [rows, columns], bf16 if `narrowed`, else float, of inputs [rows, size] bf16; unless null, best [rows]: where
+// the largest output of each row stands, the first of equals
 void linear(Pool* pool, const Matrix* matrix, int columns, int size, const uint16_t* inputs, int rows, void* outputs,
-            int narrowed, int threads) {
-    Linear work(*matrix, columns, size, inputs, rows, outputs, narrowed != 0);
+            int narrowed, int64_t* best, int threads) {
+    Linear work(*matrix, columns, size, inputs, rows, outputs, narrowed != 0, best != nullptr);
     pool->run(work, threads);
+    if (best) work.best(best);
 }
 
 // Reads all of a buffer and does nothing with it: what a multiplication would take if it computed for free.

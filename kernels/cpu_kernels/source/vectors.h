@@ -64,6 +64,14 @@ inline float largest_of(const float* values, int64_t count) {
     return largest;
 }
 
+// Where the first of the largest of `count` values, a multiple of LANES, stands.
+inline int64_t place_of_largest(const float* values, int64_t count) {
+    const float largest = largest_of(values, count);
+    int64_t place = 0;
+    while (values[place] < largest) ++place;
+    return place;
+}
+
 // The sums of four vectors at once, each by the same fixed tree (not the tree of `sum`).
 inline void sum_four(const Floats* values, float* to) {
 #if defined(EMULATE_WIDE) || defined(__AVX512F__)

@@ -33,21 +33,22 @@ def test_an_overconfident_drafter_is_calibrated_within_a_few_hundred_tokens() ->
     draw, logistic = random.Random(0), OnlineLogistic()
     for _ in range(800):
         chance = draw.uniform(0.1, 0.9)
-        logistic.learn(chance**0.4, draw.random() < chance)
+        logistic.learn(logit(chance**0.4), draw.random() < chance)
     for chance in (0.2, 0.4, 0.6, 0.8):
-        assert logistic.probability(chance**0.4) == pytest.approx(chance, abs=0.1)
+        assert logistic.probability(logit(chance**0.4)) == pytest.approx(chance, abs=0.1)
 
 
 def test_a_new_project_starts_from_the_pooled_calibration_and_then_goes_its_own_way() -> None:
     pooled = OnlineLogistic()
     for index in range(400):
-        pooled.learn(0.9, index % 2 == 0)
+        expected = pooled.probability(logit(0.9))
+        assert pooled.learn(logit(0.9), index % 2 == 0) == expected
     child = pooled.child()
-    assert child.probability(0.9) == pooled.probability(0.9) == pytest.approx(0.5, abs=0.15)
+    assert child.probability(logit(0.9)) == pooled.probability(logit(0.9)) == pytest.approx(0.5, abs=0.15)
     for _ in range(200):
-        child.learn(0.9, True)
-    assert child.probability(0.9) > 0.85
-    assert pooled.probability(0.9) < 0.7
+        child.learn(logit(0.9), True)
+    assert child.probability(logit(0.9)) > 0.85
+    assert pooled.probability(logit(0.9)) < 0.7
 
 
 def test_memory_rates_are_pooled_over_projects_until_a_project_knows_better() -> None:
