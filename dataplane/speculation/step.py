@@ -9,6 +9,7 @@ would have emitted without any proposal.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,8 +18,17 @@ import torch
 
 from dataplane.speculation.controller import Controller
 from dataplane.speculation.registry import DrafterSet
-from dataplane.speculation.types import Plan, Proposal, Scores, SequenceView, StepOutcome, StepTiming, TargetModel
-from spec_kernels import SamplingBatch, emitted_tokens, has_penalty
+from dataplane.speculation.types import (
+    EMPTY_PROPOSAL,
+    Plan,
+    Proposal,
+    Scores,
+    SequenceView,
+    StepOutcome,
+    StepTiming,
+    TargetModel,
+)
+from spec_kernels import SamplingBatch, has_penalty, verify_chains, verify_greedy
 
 
 def speculative_step(
@@ -80,53 +90,53 @@ def verify(
     An alternative is verified as an empty chain of its own, one position further: if the token that the target emits
     without looking at it is the alternative, what the target says after it is the next one.
     """
-    chains: list[_Chain] = []
-    offsets = [0]
-    for index, (sequence, proposal) in enumerate(zip(sequences, proposals, strict=True)):
-        chains.append(_Chain(index, None, len(sequence.tokens)))
-        offsets.append(offsets[-1] + 1 + len(proposal))
-        for place in range(len(proposal.alternatives)):
-            chains.append(_Chain(index, place, len(sequence.tokens) + 1))
-            offsets.append(offsets[-1] + 1)
-    drafts = [token for proposal in proposals for token in proposal.tokens]
-    outputs = prompts = None
-    if any(has_penalty(one.sampling) for one in sequences):
-        outputs = [_output(sequences[chain.place], proposals[chain.place], chain.alternative) for chain in chains]
-        prompts = [sequences[chain.place].tokens[: sequences[chain.place].num_prompt_tokens] for chain in chains]
-    probs = [proposals[chain.place].draft_probs if chain.alternative is None else None for chain in chains]
-    verified = emitted_tokens(
-        scores.logits,
-        drafts,
-        offsets,
-        [chain.start for chain in chains],
-        SamplingBatch.of([sequences[chain.place].sampling for chain in chains], outputs, prompts),
-        None if all(one is None for one in probs) else probs,
-        best=scores.best,
-    )
-    emitted: list[list[int]] = []
+    batch = [
+        _Chain(sequence, proposal, range(scores.offsets[index], scores.offsets[index] + 1 + len(proposal)))
+        for index, (sequence, proposal) in enumerate(zip(sequences, proposals, strict=True))
+    ]
+    emitted = _emit(batch, scores)
+    further: dict[int, _Chain] = {}
     chosen: dict[int, int] = {}
-    for chain, tokens in zip(chains, verified, strict=True):
-        if chain.alternative is None:
-            emitted.append(tokens)
-        elif len(emitted[-1]) == 1 and emitted[-1][0] == proposals[chain.place].alternatives[chain.alternative]:
-            emitted[-1] = emitted[-1] + tokens
-            chosen[chain.place] = chain.alternative
+    for index, (proposal, tokens) in enumerate(zip(proposals, emitted, strict=True)):
+        if len(tokens) == 1 and tokens[0] in proposal.alternatives:
+            chosen[index] = proposal.alternatives.index(tokens[0])
+            row = scores.offsets[index] + 1 + len(proposal) + chosen[index]
+            further[index] = _Chain(sequences[index], EMPTY_PROPOSAL, range(row, row + 1), (tokens[0],))
+    if further:
+        for index, tokens in zip(further, _emit(list(further.values()), scores), strict=True):
+            emitted[index] = emitted[index] + tokens
     return emitted, chosen
 
 
 class _Chain(NamedTuple):
-    place: int  # of its sequence in the batch
-    alternative: int | None  # which alternative it follows; None: the proposal's own chain
-    start: int  # position of the first token under test
+    sequence: SequenceView
+    proposal: Proposal
+    rows: range  # of the scores: the token before the chain, then its tokens
+    before: tuple[int, ...] = ()  # what was emitted in this step already
 
 
-def _output(sequence: SequenceView, proposal: Proposal, alternative: int | None) -> Sequence[int]:
-    output = sequence.tokens[sequence.num_prompt_tokens :]
-    return output if alternative is None else [*output, proposal.alternatives[alternative]]
+def _emit(chains: Sequence[_Chain], scores: Scores) -> list[list[int]]:
+    """Accepted tokens of each chain, then the recovered or bonus token."""
+    rows = [row for chain in chains for row in chain.rows]
+    drafts = [token for chain in chains for token in chain.proposal.tokens]
+    offsets = [0, *itertools.accumulate(len(chain.rows) for chain in chains)]
+    params = [chain.sequence.sampling for chain in chains]
+    outputs = prompts = None
+    if any(has_penalty(one) for one in params):
+        pairs = [(chain.sequence.tokens, chain.sequence.num_prompt_tokens) for chain in chains]
+        outputs = [[*tokens[start:], *chain.before] for chain, (tokens, start) in zip(chains, pairs, strict=True)]
+        prompts = [tokens[:start] for tokens, start in pairs]
+    sampling = SamplingBatch.of(params, outputs, prompts)
+    if sampling.greedy and scores.best is not None:
+        return verify_greedy([scores.best[row] for row in rows], drafts, offsets)
+    starts = [len(chain.sequence.tokens) + len(chain.before) for chain in chains]
+    probs = [chain.proposal.draft_probs for chain in chains]
+    drawn = None if all(one is None for one in probs) else probs
+    return verify_chains(_pick(scores.logits, rows), drafts, offsets, starts, sampling, drawn).emitted()
 
 
 def _pick(values: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:  # [R, n] -> [len(rows), n]
-    if len(rows) == len(values):
+    if len(rows) == len(values):  # all of them: rows ascend
         return values
     return values[rows.start : rows.stop] if isinstance(rows, range) else values[list(rows)]
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import torch
 
 from spec_kernels import reference
-from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, check_shapes, has_penalty
-from spec_kernels.distribution import argmax_rows, target_probs
+from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, has_penalty
+from spec_kernels.distribution import target_probs
 from spec_kernels.randomness import Purpose, uniform
+from spec_kernels.reference import verify_greedy
 
 __all__ = [
     "Purpose",
@@ -20,11 +21,11 @@ __all__ = [
     "SamplingBatch",
     "Verification",
     "VerifyOptions",
-    "emitted_tokens",
     "has_penalty",
     "target_probs",
     "uniform",
     "verify_chains",
+    "verify_greedy",
 ]
 
 
@@ -57,20 +58,3 @@ def verify_chains(
         with_logprobs=with_logprobs,
         with_stats=with_stats,
     )
-
-
-def emitted_tokens(
-    logits: torch.Tensor,  # [R, V] float
-    draft_tokens: Sequence[int],  # [R - B]
-    offsets: Sequence[int],  # [B + 1]
-    positions: Sequence[int],  # [B]
-    sampling: SamplingBatch,
-    draft_probs: Sequence[torch.Tensor | None] | None = None,
-    *,
-    best: Sequence[int] | None = None,  # [R] argmax of each row, the lowest of equals, if it is known
-) -> list[list[int]]:
-    """`verify_chains(...).emitted()`. Greedy chains on a CPU are told without making tensors of the answer."""
-    if sampling.greedy and not logits.is_cuda:
-        check_shapes(logits, len(draft_tokens), offsets, positions, sampling, VerifyOptions())
-        return reference.verify_greedy(argmax_rows(logits) if best is None else best, draft_tokens, offsets)
-    return verify_chains(logits, draft_tokens, offsets, positions, sampling, draft_probs).emitted()
