@@ -18,11 +18,12 @@ _PRIOR_WEIGHT = 8.0  # observations that a parent cell is worth
 _MEMORY = 200.0  # observations that a cell remembers: older ones fade
 _ORDER_INDEX = {order: index for index, order in enumerate(ORDERS)}
 _CLIP = 1e-4
+_LEAST_DOUBT = 1 - _CLIP
 _WORST_LOSS = 3.0  # nats: one surprise is not a drift
 
 
 def logit(probability: float) -> float:
-    clipped = min(max(probability, _CLIP), 1 - _CLIP)
+    clipped = _CLIP if probability < _CLIP else _LEAST_DOUBT if probability > _LEAST_DOUBT else probability
     return math.log(clipped / (1 - clipped))
 
 
@@ -54,7 +55,8 @@ class OnlineLogistic:
 
     def learn(self, feature: float, accepted: bool) -> float:
         """Returns the probability that was expected before."""
-        expected = sigmoid(self.bias + self.slope * feature)
+        value = self.bias + self.slope * feature  # what follows is `sigmoid`, without the call
+        expected = 1 / (1 + math.exp(-value)) if value >= 0 else 1 - 1 / (1 + math.exp(value))
         error = expected - accepted
         slant = error * feature
         self._bias_energy = 0.998 * self._bias_energy + error * error

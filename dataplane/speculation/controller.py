@@ -169,6 +169,7 @@ class Controller:
                 if sequence.speculation.mode == "adaptive":
                     held_out = sequence.slot in self._held_out
                     lane.ledger.settle(len(outcome.new_tokens), share, held_out=held_out)
+        self._lanes.end_step()
         num_neural, longest = self._drafted
         self.table.observe(
             batch=len(sequences),

@@ -33,6 +33,7 @@ _CREDIT_MEMORY = 0.995  # a balance is about the last few hundred steps
 _MAX_CREDIT = 60.0  # tokens
 _OVERDRAFT = 8.0  # tokens that a lane may owe: what exploration costs
 _NEW_NORMAL = 600  # observations after which what drifted has become the habit
+_POOL_EVERY = 4  # steps: what everybody shares is fed by so many sequences that a part of it will do
 
 
 @dataclass(slots=True)
@@ -181,6 +182,7 @@ class Lanes:
         self._memories: dict[str, MemoryCalibration] = {}  # by project
         self._pooled_cells: dict[int, Rate] = {}
         self._pooled_arms: dict[tuple[Source, int], Arm] = {}
+        self._num_steps = 0
 
     def find(self, project_id: str, deployment_id: str) -> Lane | None:
         return self._lanes.get((project_id, deployment_id))
@@ -207,8 +209,8 @@ class Lanes:
 
     def learn_draft(self, lane: Lane, source: Source, sampled: int, survival: Sequence[float], lookahead: int) -> None:
         """`source` drafted; see `Arm.learn_draft`."""
-        self.arm(lane, source, sampled).learn_draft(survival, lookahead)
-        self._pooled_arm(source, sampled).learn_draft(survival, lookahead)
+        for arm in self._arms(lane, source, sampled):
+            arm.learn_draft(survival, lookahead)
 
     def learn_outcome(
         self, lane: Lane, sampled: int, outcome: StepOutcome, memory: Proposal, rates: Sequence[CellRate]
@@ -216,14 +218,18 @@ class Lanes:
         """The target has spoken. `rates` are the calibrated rates of the memory's proposal, used or not."""
         losses: list[float] = []
         proposal = outcome.proposal
+        arms: Sequence[Arm] = ()
+        before: Source = "none"
         for index in range(min(len(proposal), outcome.num_accepted + 1)):
             source, accepted = proposal.sources[index], index < outcome.num_accepted
-            if source != "memory":
-                feature = logit(proposal.confidences[index])
-                expected = self.arm(lane, source, sampled).learn_token(feature, accepted)
-                self._pooled_arm(source, sampled).learn_token(feature, accepted)
-                if source == "adaptive":
-                    losses.append(log_loss(expected, accepted))
+            if source == "memory":
+                continue
+            if source != before:
+                arms, before = self._arms(lane, source, sampled), source
+            feature = logit(proposal.confidences[index])
+            expected = [arm.learn_token(feature, accepted) for arm in arms]
+            if source == "adaptive":
+                losses.append(log_loss(expected[0], accepted))
         # The target's own tokens tell what the memory's proposal was worth, whether it was used or not.
         for rate, token, emitted in zip(rates, memory.tokens, outcome.new_tokens, strict=False):
             accepted = token == emitted
@@ -234,6 +240,10 @@ class Lanes:
         for loss in losses[:2]:
             lane.watch(loss)
 
+    def end_step(self) -> None:
+        """All sequences of the step have been learned from."""
+        self._num_steps += 1
+
     def alternatives(self, lane: Lane, sampled: int, proposal: Proposal) -> list[float]:
         """The probability of each alternative that the target emits it. They fall with the rank."""
         others = self.arm(lane, proposal.sources[0], sampled).others
@@ -243,8 +253,13 @@ class Lanes:
         """What the target emitted tells of all alternatives, scored or not."""
         chosen = proposal.alternatives.index(emitted) if emitted in proposal.alternatives else None
         features = [logit(confidence) for confidence in proposal.alternative_confidences]
-        for arm in (self.arm(lane, proposal.sources[0], sampled), self._pooled_arm(proposal.sources[0], sampled)):
+        for arm in self._arms(lane, proposal.sources[0], sampled):
             arm.learn_alternatives(features, chosen)
+
+    def _arms(self, lane: Lane, source: Source, sampled: int) -> Sequence[Arm]:
+        """Those that learn from this step: the lane's own, first, and sometimes the pooled one."""
+        own = self.arm(lane, source, sampled)
+        return (own,) if self._num_steps % _POOL_EVERY else (own, self._pooled_arm(source, sampled))
 
     def _pooled_arm(self, source: Source, sampled: int) -> Arm:
         arm = self._pooled_arms.get((source, sampled))
