@@ -69,6 +69,7 @@ class Stage:
             model_folder, feature_layers=self.checkpoint.config.feature_layers, in_bytes=in_bytes
         )
         self.tokenizer = Tokenizer.load(model_folder)
+        self._static = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=1, max_context=MAX_CONTEXT)
         self.drafters = self.new_drafters(num_slots=NUM_SLOTS)
         self.controller = Controller()
         self.engine = EmbeddedEngine(
@@ -88,9 +89,8 @@ class Stage:
 
     def new_drafters(self, *, num_slots: int, static: bool = True, tiers: Tiers = ALL_TIERS) -> DrafterSet:
         """All drafters, or without the static one (and the deltas on it), or without some of the tiers."""
-        eagle = None
-        if static:
-            eagle = EagleDrafter(self.checkpoint, self.model.embedding, num_slots=num_slots, max_context=MAX_CONTEXT)
+        # One set of weights, as on a node: a set for each arm would push the others' out of the processor's caches.
+        eagle = self._static.sibling(num_slots=num_slots) if static else None
         return DrafterSet(eagle, vocab_size=self.model.config.vocab_size, tiers=tiers)
 
     def read_prompt(self, model: LlamaModel, prompt: tuple[int, ...]) -> PrefixChunk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,13 @@ class DraftKernels:
             **{name: kept.data_ptr() for name, kept in addresses.items()},
         )
         self._vocabulary = len(embedding)
+
+    def sibling(self, num_slots: int) -> DraftKernels:
+        """The same weights with `num_slots` slots of its own."""
+        other = copy.copy(self)
+        other._hidden = torch.zeros(num_slots, self._hidden.shape[1])
+        other._cache = torch.zeros(num_slots, *self._cache.shape[1:], dtype=torch.bfloat16)
+        return other
 
     def extend(self, slot: int, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
         """Commit positions start..start + n of a slot: target ids [n], features [n, inputs of fuse] bf16."""

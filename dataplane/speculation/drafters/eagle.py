@@ -18,6 +18,7 @@ Source: EAGLE-3, Li et al. 2025 (arXiv 2503.01840). B rows (sequences), H hidden
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,22 @@ class EagleDrafter:
         """The drafter of a checkpoint folder. Raises ArtifactError."""
         checkpoint = load_checkpoint(folder)
         return cls(checkpoint, embeddings, num_slots=num_slots, max_context=max_context, min_survival=min_survival)
+
+    def sibling(self, *, num_slots: int) -> EagleDrafter:
+        """Another one over the same weights, where the kernels hold them, with sequences of its own."""
+        if self._kernels is None:
+            return EagleDrafter(
+                self.checkpoint,
+                self._embeddings,
+                num_slots=num_slots,
+                max_context=self._context,
+                min_survival=self.min_survival,
+                native=False,
+            )
+        other = copy.copy(self)
+        other._states = {}
+        other._kernels = self._kernels.sibling(num_slots)
+        return other
 
     def load_delta(self, path: Path) -> TenantDelta:
         """Read a tenant's delta and make it ready to draft with. Raises ArtifactError."""

@@ -203,3 +203,17 @@ def test_the_drafter_takes_the_kernels_where_they_fit_and_pytorch_elsewhere(tmp_
     assert native_one.sources == eager.sources == ("static",) * 4
     assert native_one.tokens[0] == eager.tokens[0]
     assert native_one.confidences[0] == pytest.approx(eager.confidences[0], rel=0.2)  # 8 bits against bf16
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_sibling_drafts_alike_and_knows_nothing_of_the_others_sequences(native: bool) -> None:
+    first = EagleDrafter(STATIC, EMBEDDINGS, num_slots=1, max_context=64, min_survival=0.0, native=native)
+    second = first.sibling(num_slots=2)
+    one, other = FakeSequence(tokens_of(31, 3), slot=0), FakeSequence(tokens_of(12, 4), slot=0)
+    first.extend(one, 0, one.tokens[1:], features_of(30, 3))
+    expected = first.propose([one], [4])
+    assert expected[0].tokens and not second.propose([one], [4])[0].tokens
+    second.extend(other, 0, other.tokens[1:], features_of(11, 4))
+    assert first.propose([one], [4]) == expected
+    second.extend(one, 0, one.tokens[1:], features_of(30, 3))
+    assert second.propose([one], [4]) == expected
