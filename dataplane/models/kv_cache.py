@@ -44,6 +44,7 @@ class KvCache:
         self.stride = -(-max_context // KEY_BLOCK) * KEY_BLOCK
         shape = (num_slots * (self.stride + NUM_ASIDE), 2 * num_kv_heads * head_dim)
         self.layers = [_zeros(shape, dtype, device) for _ in range(num_layers)]  # [rows, 2 * kv * dim]
+        # Made once: a forward takes ten milliseconds, thirty calls of `data_ptr` in cold caches a part of one.
         self.addresses = (ctypes.c_void_p * num_layers)(*(layer.data_ptr() for layer in self.layers))
         self._free = list(range(num_slots - 1, -1, -1))
         self._lengths: dict[int, int] = {}
