@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from cpu_kernels.library import Library
-from cpu_kernels.packing import PANEL, Matrix, PackedLinear, pack
+from cpu_kernels.packing import PANEL, Matrix, PackedLinear, PackedWeights, pack, padded_size
 
 MAX_RANK = 64
 LOW_RANK_MODULES = ("gate", "up", "down", "head")
@@ -132,7 +132,9 @@ class DraftKernels:
         shape = (-1, PANEL, hidden)
         pairs = torch.stack([weights["gate"].reshape(shape), weights["up"].reshape(shape)], 1).reshape(-1, hidden)
         matrices = {name: weights[name] for name in ("projection", "output", "down", "head")} | {"gate_up": pairs}
-        self.matrices = {name: pack(weight, in_bytes=True) for name, weight in matrices.items()}
+        # In one arena: more of it lies on huge pages than of one for each, and a step reads all of it.
+        arena = PackedWeights(sum(padded_size(*weight.shape) for weight in matrices.values()), in_bytes=True)
+        self.matrices = {name: arena.add(weight) for name, weight in matrices.items()}
         self._fuse = pack(weights["fuse"])
         half = dim // 2
         norms = ("embedding_norm", "hidden_norm", "mlp_norm", "norm")
