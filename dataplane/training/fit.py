@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,9 +91,13 @@ def initial_parameters(
     return parameters
 
 
-def bfloat16_where_fast(target: TargetTables) -> torch.autocast:
-    """Mixed precision over float32 parameters if the tables are bfloat16; else everything is float32 already."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=target.head.dtype == torch.bfloat16)
+def bfloat16_where_fast(target: TargetTables, *, shared: bool = False) -> torch.autocast:
+    """Mixed precision over float32 parameters if the tables are bfloat16; else everything is float32 already.
+
+    `shared`: several threads compute at once; what one has cast (a node of its graph) is then not handed to another.
+    """
+    bfloat16 = target.head.dtype == torch.bfloat16
+    return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16, cache_enabled=not shared)
 
 
 class SoftCrossEntropy(torch.autograd.Function):
@@ -265,6 +271,7 @@ class FitOptions:
     seed: int = 0
     heldout: tuple[str, ...] = ()  # names of shards that are never trained on
     clock: Callable[[], float] = time.monotonic  # of `max_seconds`; processor time makes runs comparable
+    batches_at_once: int = 1  # each in a thread of its own; their mean gradient makes one update
 
 
 @dataclass
@@ -295,24 +302,32 @@ def fit(
     judged = [example for example in heldout if example.temperature == 0][::10]
     started, saved, shown = options.clock() - state.seconds, state.seconds, 0.0
     smooth = float("nan")
+    pool = ThreadPoolExecutor(options.batches_at_once)
+    names = list(state.parameters)
+
+    def gradients(batch: Batch) -> tuple[float, Sequence[torch.Tensor]]:
+        with bfloat16_where_fast(target, shared=options.batches_at_once > 1):
+            loss = unrolled_loss(state.parameters, config, target, hot_head, batch)
+        return float(loss.detach()), torch.autograd.grad(loss, [state.parameters[name] for name in names])
+
     for examples in shuffled_examples(corpus, options.heldout, order):
-        for batch in batches(examples, ANCHORS_PER_BATCH, order, options.num_steps):
+        waiting = batches(examples, ANCHORS_PER_BATCH, order, options.num_steps)
+        while several := list(itertools.islice(waiting, options.batches_at_once)):
             state.seconds = options.clock() - started
             scale = min(1.0, (state.num_batches + 1) / options.warmup_batches)
             scale *= max(0.02, min(1.0, 1.6 * (1 - state.seconds / options.max_seconds)))
             for group in state.optimizer.param_groups:
                 group["lr"] = options.rate * scale
-            state.optimizer.zero_grad(set_to_none=True)
-            with bfloat16_where_fast(target):
-                loss = unrolled_loss(state.parameters, config, target, hot_head, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses, found = zip(*pool.map(gradients, several), strict=True)
+            for name, *parts in zip(names, *found, strict=True):
+                state.parameters[name].grad = sum(parts[1:], parts[0]) / len(parts)
             torch.nn.utils.clip_grad_norm_(list(state.parameters.values()), 1.0)
             state.optimizer.step()
             state.num_batches += 1
             decay = min(options.average, state.num_batches / (state.num_batches + 10))
             with torch.no_grad():
                 torch._foreach_lerp_(list(state.averaged.values()), list(state.parameters.values()), 1 - decay)
-            value = float(loss.detach())
+            value = sum(losses) / len(losses)
             smooth = value if math.isnan(smooth) else 0.95 * smooth + 0.05 * value
             finished = state.seconds >= options.max_seconds
             if state.seconds - shown > 20:

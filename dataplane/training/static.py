@@ -110,6 +110,7 @@ def train(options: argparse.Namespace) -> None:
         seed=options.seed,
         heldout=HELDOUT_SHARDS,
         clock=time.process_time if options.processor_time else time.monotonic,
+        batches_at_once=options.at_once,
     )
     initial = initial_parameters(config, target, hot, options.seed)
     if start is not None:
@@ -295,6 +296,7 @@ def main(arguments: list[str]) -> None:
     named["train"].add_argument("--start", type=Path, help="checkpoint to go on from")
     named["train"].add_argument("--design", choices=DESIGNS, default=EAGLE)
     named["train"].add_argument("--processor-time", action="store_true", help="--seconds are of the processor")
+    named["train"].add_argument("--at-once", type=int, default=1, help="batches, each in a thread; one update of all")
     named["train"].add_argument("--keep-vocabulary", action="store_true", help="that of --start, instead of a new one")
     named["evaluate"].add_argument("--checkpoint", type=Path, required=True)
     named["evaluate"].add_argument("--delta", type=Path)

@@ -93,7 +93,8 @@ class Library:
         functions.draft.restype = None
         functions.draft.argtypes = (pointer, pointer, pointer, integer, integer)
         functions.draft_extend.restype = None
-        functions.draft_extend.argtypes = (pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer, pointer, pointer)
+        counts = (ctypes.c_int64, ctypes.c_int64)
+        functions.draft_extend.argtypes = (pointer, pointer, pointer, *counts, pointer, pointer, pointer, integer)
         functions.read_only.restype = None
         functions.read_only.argtypes = (pointer, pointer, ctypes.c_int64, integer)
         self._functions = functions
@@ -143,7 +144,10 @@ class Library:
     ) -> None:
         """Committed positions of one slot; see draft.py."""
         ids = (ctypes.c_int64 * len(tokens))(*tokens)
-        self._functions.draft_extend(ctypes.byref(model), cache, start, len(tokens), ids, features, hidden)
+        threads = torch.get_num_threads()
+        self._functions.draft_extend(
+            self._pool, ctypes.byref(model), cache, start, len(tokens), ids, features, hidden, threads
+        )
 
     def read_only(self, weights: PackedWeights) -> None:
         """Read all of an arena: the least that a forward over it can take."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import protocol  # type: ignore[import-not-found]  # beside this file, in the peer's process
 
 _CONTEXT = 1024
+_IDLE_SECONDS = 1.1  # for a second after a request its workers look for the next without a pause: nobody is timed then
 
 
 def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], protocol.Generate]:
@@ -25,7 +31,7 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
             "prompt_lookup_min": 1,
         },
         "bf16-suffix": {"method": "suffix", "num_speculative_tokens": 8},
-        "bf16-eagle3": {"method": "eagle3", "model": settings["static"], "num_speculative_tokens": 3},
+        "bf16-eagle3": {"method": "eagle3", "model": _drafter(settings["static"]), "num_speculative_tokens": 3},
     }
     engines: dict[str, Any] = {}
     failed: dict[str, str] = {}
@@ -42,6 +48,7 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
                 if len(tokens) > known:
                     yield tokens[known:]
                     known = len(tokens)
+        time.sleep(_IDLE_SECONDS)
 
     for mode in settings["modes"]:
         try:
@@ -60,6 +67,15 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
     if not engines:
         raise RuntimeError("; ".join(f"{mode}: {reason}" for mode, reason in failed.items()))
     return f"vllm {vllm.__version__}", list(engines), failed, generate
+
+
+def _drafter(checkpoint: str) -> str:
+    """A folder with the checkpoint's weights alone: vLLM loads every safetensors file that it finds."""
+    folder = Path(tempfile.mkdtemp(prefix="vllm-drafter-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).symlink_to(Path(checkpoint).resolve() / name)
+    return str(folder)
 
 
 if __name__ == "__main__":

@@ -345,6 +345,81 @@ class Draft : public Work {
     std::vector<int64_t> next_;
 };
 
+// Committed positions, EXTENDED_ROWS at a time in three phases: fused features | what enters the attention | keys and
+// values, rotated, into the cache.
+class Extension : public Work {
+   public:
+    Extension(const DraftModel& model, uint16_t* cache, int64_t start, int64_t count, const int64_t* tokens,
+              const uint16_t* features, int threads)
+        : m_(model), cache_(cache), start_(start), count_(count), tokens_(tokens), scratch_(threads), outputs_(threads) {
+        const int most = int(std::min<int64_t>(count, EXTENDED_ROWS));
+        features_.resize(size_t(count) * m_.features);
+        for (size_t i = 0; i < features_.size(); ++i) features_[i] = from_bf16(features[i]);
+        fused_.resize(size_t(most) * m_.hidden);
+        pairs_.resize(size_t(most) * 2 * m_.hidden);
+        rounded_.resize(most, 2 * m_.hidden);
+    }
+
+    int phases() const override { return 3 * int((count_ + EXTENDED_ROWS - 1) / EXTENDED_ROWS); }
+
+    int chunks(int phase) const override {
+        switch (phase % 3) {
+            case 0: return ceiling(m_.hidden / PANEL, NARROW);
+            case 1: return rows(phase);
+            default: return 2 * m_.kv_heads;
+        }
+    }
+
+    void run(int phase, int chunk, int thread) override {
+        switch (phase % 3) {
+            case 0: return fuse(first(phase), rows(phase), chunk);
+            case 1: return prepare(first(phase), chunk, scratch_[thread]);
+            default: return remember(first(phase), rows(phase), chunk, outputs_[thread]);
+        }
+    }
+
+    // [H] of the last position
+    const float* last() const { return &fused_[(count_ - 1) % EXTENDED_ROWS * m_.hidden]; }
+
+   private:
+    int64_t first(int phase) const { return int64_t(phase / 3) * EXTENDED_ROWS; }
+    int rows(int phase) const { return int(std::min<int64_t>(EXTENDED_ROWS, count_ - first(phase))); }
+
+    void fuse(int64_t first, int rows, int chunk) {
+        const int panel = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - panel);
+        multiply(m_.fuse + int64_t(panel) * m_.features / 2 * PANEL, panels, &features_[first * m_.features], m_.features,
+                 rows, m_.features / 2, &fused_[panel * PANEL], m_.hidden);
+    }
+
+    void prepare(int64_t first, int row, std::vector<float>& scratch) {
+        scratch.resize(m_.hidden);
+        float* pair = &pairs_[int64_t(row) * 2 * m_.hidden];
+        attention_input(m_, tokens_[first + row], &fused_[int64_t(row) * m_.hidden], scratch.data(), pair);
+        rounded_.round(row, pair);
+    }
+
+    void remember(int64_t first, int rows, int head, std::vector<float>& outputs) {
+        const int dim = m_.dim, panels = dim / PANEL, width = 2 * m_.kv_heads * dim;
+        outputs.resize(size_t(rows) * dim);
+        multiply_bytes(m_.projection, (m_.heads + head) * panels, panels, rounded_, rows, outputs.data(), dim);
+        for (int row = 0; row < rows; ++row) {
+            float* out = &outputs[int64_t(row) * dim];
+            const int64_t position = start_ + first + row;
+            if (head < m_.kv_heads) rotate(m_, position, out);
+            for (int i = 0; i < dim; ++i) cache_[position * width + head * dim + i] = narrow(out[i]);
+        }
+    }
+
+    const DraftModel& m_;
+    uint16_t* cache_;
+    const int64_t start_, count_;
+    const int64_t* tokens_;
+    std::vector<Activation> features_;   // [positions, features]
+    std::vector<float> fused_, pairs_;   // [R, H], [R, 2 H]
+    ByteInputs rounded_;
+    std::vector<std::vector<float>> scratch_, outputs_;
+};
+
 }  // namespace
 
 extern "C" {
@@ -357,33 +432,11 @@ void draft(Pool* pool, const DraftModel* model, DraftRow* rows, int count, int t
 
 // Commits positions start..start + count of a slot: their keys and values, and the last one's hidden state.
 // tokens [count] target ids; features [count, features] bf16; hidden [H] out
-void draft_extend(const DraftModel* model, uint16_t* cache, int64_t start, int64_t count, const int64_t* tokens,
-                  const uint16_t* features, float* hidden) {
-    const DraftModel& m = *model;
-    const int size = 2 * m.hidden, key_value = 2 * m.kv_heads * m.dim, query = m.heads * m.dim;
-    const int most = int(std::min<int64_t>(count, EXTENDED_ROWS));
-    std::vector<Activation> inputs(size_t(most) * m.features);
-    std::vector<float> fused_rows(size_t(most) * m.hidden), pairs(size), scratch(m.hidden);
-    std::vector<float> outputs(size_t(most) * key_value);
-    ByteInputs rounded;
-    rounded.resize(most, size);
-    for (int64_t first = 0; first < count; first += most) {
-        const int rows = int(std::min<int64_t>(most, count - first));
-        for (int64_t i = 0; i < int64_t(rows) * m.features; ++i) inputs[i] = from_bf16(features[first * m.features + i]);
-        multiply(m.fuse, m.hidden / PANEL, inputs.data(), m.features, rows, m.features / 2, fused_rows.data(), m.hidden);
-        for (int row = 0; row < rows; ++row) {
-            attention_input(m, tokens[first + row], &fused_rows[int64_t(row) * m.hidden], scratch.data(), pairs.data());
-            rounded.round(row, pairs.data());
-        }
-        multiply_bytes(m.projection, query / PANEL, key_value / PANEL, rounded, rows, outputs.data(), key_value);
-        for (int row = 0; row < rows; ++row) {
-            float* out = &outputs[int64_t(row) * key_value];
-            for (int head = 0; head < m.kv_heads; ++head) rotate(m, start + first + row, out + head * m.dim);
-            uint16_t* to = cache + (start + first + row) * key_value;
-            for (int i = 0; i < key_value; ++i) to[i] = narrow(out[i]);
-        }
-        if (first + rows == count) memcpy(hidden, &fused_rows[int64_t(rows - 1) * m.hidden], size_t(m.hidden) * 4);
-    }
+void draft_extend(Pool* pool, const DraftModel* model, uint16_t* cache, int64_t start, int64_t count, const int64_t* tokens,
+                  const uint16_t* features, float* hidden, int threads) {
+    Extension work(*model, cache, start, count, tokens, features, pool->threads());
+    pool->run(work, threads);
+    memcpy(hidden, work.last(), size_t(model->hidden) * sizeof(float));
 }
 
 }  // extern "C"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -99,6 +101,16 @@ def commit(kernels: DraftKernels, slot: int, length: int, pieces: int = 1) -> Ch
     return Chain(slot, length - 1, tokens[-1], 6, 1.3)
 
 
+@contextmanager
+def threads_of(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rank", [0, 3, 8], ids=["static", "rank 3", "rank 8"])
 def test_drafts_are_those_of_pytorch_with_the_same_rounded_weights(subject: DraftKernels, rank: int) -> None:
     factors = low_rank(5, rank, 0.05) if rank else None
@@ -128,20 +140,19 @@ def test_a_batch_drafts_bit_for_bit_what_each_sequence_drafts_alone(subject: Dra
     ]
     together = subject.draft(chains, 0.0)
     assert [len(one.tokens) for one in together] == [3, 6, 1, 5]
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
+    for threads in (1, 2):
+        with threads_of(threads):
             assert [subject.draft([chain], 0.0)[0] for chain in chains] == together
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_prefill_in_chunks_and_rejected_drafts_change_nothing(subject: DraftKernels) -> None:
-    whole = commit(subject, 0, 70)
-    expected = subject.draft([whole], 0.0)
-    chunked = commit(subject, 2, 70, pieces=5)
-    assert subject.draft([chunked], 0.0) == expected
+    with threads_of(1):
+        whole = commit(subject, 0, 70)
+        expected = subject.draft([whole], 0.0)
+    for threads in (1, 2):
+        with threads_of(threads):
+            chunked = commit(subject, 2, 70, pieces=5)
+            assert subject.draft([chunked], 0.0) == expected
     shorter = commit(subject, 3, 20)
     first = subject.draft([shorter], 0.0)
     commit(subject, 3, 20)  # overwrites what was drafted

@@ -78,7 +78,7 @@ def test_a_drafter_is_trained_from_nothing_but_prompts(tmp_path: Path, capsys: p
     assert 0 <= report["calibration_error"] <= 1
 
     later = tmp_path / "later"
-    start = ["--start", str(out), "--keep-vocabulary", "--seconds", "1"]
+    start = ["--start", str(out), "--keep-vocabulary", "--seconds", "1", "--at-once", "2"]
     main(["train", *common, "--data", str(data), "--run", str(later), *start])
     assert json.loads((later / "hot.json").read_text())["hot"] == checkpoint.hot_tokens.tolist()
 
