@@ -28,7 +28,7 @@ from dataplane.speculation.types import (
     StepTiming,
     TargetModel,
 )
-from spec_kernels import SamplingBatch, has_penalty, verify_chains, verify_greedy
+from spec_kernels import SamplingBatch, has_penalty, is_greedy, verify_chains, verify_greedy
 
 
 def speculative_step(
@@ -121,14 +121,14 @@ def _emit(chains: Sequence[_Chain], scores: Scores) -> list[list[int]]:
     drafts = [token for chain in chains for token in chain.proposal.tokens]
     offsets = [0, *itertools.accumulate(len(chain.rows) for chain in chains)]
     params = [chain.sequence.sampling for chain in chains]
+    if scores.best is not None and all(is_greedy(one) for one in params):
+        return verify_greedy([scores.best[row] for row in rows], drafts, offsets)
     outputs = prompts = None
     if any(has_penalty(one) for one in params):
         pairs = [(chain.sequence.tokens, chain.sequence.num_prompt_tokens) for chain in chains]
         outputs = [[*tokens[start:], *chain.before] for chain, (tokens, start) in zip(chains, pairs, strict=True)]
         prompts = [tokens[:start] for tokens, start in pairs]
     sampling = SamplingBatch.of(params, outputs, prompts)
-    if sampling.greedy and scores.best is not None:
-        return verify_greedy([scores.best[row] for row in rows], drafts, offsets)
     starts = [len(chain.sequence.tokens) + len(chain.before) for chain in chains]
     probs = [chain.proposal.draft_probs for chain in chains]
     drawn = None if all(one is None for one in probs) else probs

@@ -6,6 +6,7 @@ import copy
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +14,7 @@ from cpu_kernels.library import Library
 from cpu_kernels.packing import PANEL, Matrix, PackedLinear, PackedWeights, pack, padded_size
 
 MAX_RANK = 64
+MAX_WAITING = 32  # committed positions of a slot that wait for its next draft
 LOW_RANK_MODULES = ("gate", "up", "down", "head")
 
 
@@ -53,6 +55,9 @@ class DraftRow(ctypes.Structure):
         ("position", ctypes.c_int64),
         ("token", ctypes.c_int64),
         ("hidden", ctypes.c_void_p),
+        ("num_committed", ctypes.c_int64),
+        ("committed", ctypes.c_void_p),
+        ("features", ctypes.c_void_p),
         ("lookahead", ctypes.c_int64),
         ("temperature", ctypes.c_float),
         ("delta", ctypes.POINTER(DraftDelta)),
@@ -106,6 +111,14 @@ class Drafted:
     other_confidences: list[float]
 
 
+class Waiting(NamedTuple):
+    """Committed positions that the cache doesn't know yet."""
+
+    start: int
+    tokens: ctypes.Array[ctypes.c_int64]
+    features: torch.Tensor  # [n, inputs of fuse] bf16, contiguous
+
+
 class DraftKernels:
     """Packed weights of one drafter, its cache of committed positions, and the calls that use them."""
 
@@ -127,8 +140,7 @@ class DraftKernels:
         hidden_norm, mlp_norm and norm [H]."""
         self._library = library
         hidden, inner, dim = weights["output"].shape[0], weights["gate"].shape[0], cos.shape[1]
-        self._hidden = torch.zeros(num_slots, hidden)
-        self._cache = torch.zeros(num_slots, cos.shape[0], 2 * kv_heads * dim, dtype=torch.bfloat16)
+        self._hold(num_slots, cos.shape[0], 2 * kv_heads * dim, hidden)
         shape = (-1, PANEL, hidden)
         pairs = torch.stack([weights["gate"].reshape(shape), weights["up"].reshape(shape)], 1).reshape(-1, hidden)
         matrices = {name: weights[name] for name in ("projection", "output", "down", "head")} | {"gate_up": pairs}
@@ -160,30 +172,36 @@ class DraftKernels:
     def sibling(self, num_slots: int) -> DraftKernels:
         """The same weights with `num_slots` slots of its own."""
         other = copy.copy(self)
-        other._hidden = torch.zeros(num_slots, self._hidden.shape[1])
-        other._cache = torch.zeros(num_slots, *self._cache.shape[1:], dtype=torch.bfloat16)
+        other._hold(num_slots, self._length, self._cache.shape[2], self._hidden.shape[1])
         return other
 
     def extend(self, slot: int, start: int, tokens: Sequence[int], features: torch.Tensor) -> None:
-        """Commit positions start..start + n of a slot: target ids [n], features [n, inputs of fuse] bf16."""
+        """Commit positions start..start + n of a slot: target ids [n], features [n, inputs of fuse] bf16.
+
+        A few of them wait for the slot's next draft, which is the same call then; nobody may write to `features` until
+        then.
+        """
         if features.dtype != torch.bfloat16 or features.shape != (len(tokens), self._model.features):
             raise ValueError(f"{features.dtype} {tuple(features.shape)} for {len(tokens)} tokens")
         if min(tokens) < 0 or max(tokens) >= self._vocabulary:
             raise IndexError("a token is outside of the vocabulary")
-        if not 0 <= slot < self._cache.shape[0]:
+        if not 0 <= slot < len(self._waiting):
             raise IndexError(f"there is no slot {slot}")
-        if start < 0 or start + len(tokens) > self._cache.shape[1]:
+        if start < 0 or start + len(tokens) > self._length:
             raise IndexError(f"positions {start}..{start + len(tokens)} are outside of the cache")
-        features = features.contiguous()
-        self._library.draft_extend(
-            self._model, self._cache_of(slot), start, tokens, features.data_ptr(), self._hidden_of(slot)
-        )
+        if (before := self._waiting[slot]) is not None:
+            self._extend_now(slot, before)
+        features = features if features.is_contiguous() else features.contiguous()
+        new = Waiting(start, (ctypes.c_int64 * len(tokens))(*tokens), features)
+        self._waiting[slot] = new
+        if len(tokens) > MAX_WAITING:
+            self._extend_now(slot, new)
 
     def draft(self, chains: Sequence[Chain], least_survival: float, *, num_others: int = 0) -> list[Drafted]:
         """Every chain, with `num_others` further candidates; its slot's positions up to `position` were committed."""
         num_others = min(num_others, self._model.hot - 1)
         most = max((chain.lookahead for chain in chains), default=0)
-        if any(chain.position + chain.lookahead > self._cache.shape[1] for chain in chains):
+        if any(chain.position + chain.lookahead > self._length for chain in chains):
             raise IndexError("a chain would leave the cache")
         tokens = (ctypes.c_int64 * (most * len(chains)))()
         confidences = (ctypes.c_float * (most * len(chains)))()
@@ -191,10 +209,14 @@ class DraftKernels:
         other_confidences = (ctypes.c_float * (num_others * len(chains)))()
         rows = (DraftRow * len(chains))()
         first_token, first_confidence = ctypes.addressof(tokens), ctypes.addressof(confidences)
+        kept = []  # until the call has returned
         for index, (row, chain) in enumerate(zip(rows, chains, strict=True)):
-            row.cache = self._cache_of(chain.slot)
+            row.cache, row.hidden = self._places[chain.slot]
             row.position, row.token, row.lookahead = chain.position, chain.token, chain.lookahead
-            row.hidden = self._hidden_of(chain.slot)
+            if (waiting := self._take(chain)) is not None:
+                kept.append(waiting)
+                row.num_committed, row.committed = len(waiting.tokens), ctypes.addressof(waiting.tokens)
+                row.features = waiting.features.data_ptr()
             row.temperature = chain.temperature
             if chain.delta is not None:
                 row.delta = ctypes.pointer(chain.delta.value)
@@ -211,8 +233,26 @@ class DraftKernels:
             drafted.append(Drafted(tokens[along], confidences[along], others[beside], other_confidences[beside]))
         return drafted
 
-    def _cache_of(self, slot: int) -> int:
-        return self._cache.data_ptr() + 2 * slot * self._cache.stride(0)
+    def _hold(self, num_slots: int, length: int, width: int, hidden: int) -> None:
+        """Slots of `length` positions of `width` values, and what is committed in each."""
+        self._length = length
+        self._hidden = torch.zeros(num_slots, hidden)
+        self._cache = torch.zeros(num_slots, length, width, dtype=torch.bfloat16)
+        self._waiting: list[Waiting | None] = [None] * num_slots
+        self._places = [
+            (cache.data_ptr(), own.data_ptr()) for cache, own in zip(self._cache, self._hidden, strict=True)
+        ]
 
-    def _hidden_of(self, slot: int) -> int:
-        return self._hidden.data_ptr() + 4 * slot * self._hidden.stride(0)
+    def _take(self, chain: Chain) -> Waiting | None:
+        """What waits for this draft, if it ends where the chain begins."""
+        waiting, self._waiting[chain.slot] = self._waiting[chain.slot], None
+        if waiting is not None and waiting.start + len(waiting.tokens) != chain.position + 1:
+            self._extend_now(chain.slot, waiting)
+            return None
+        return waiting
+
+    def _extend_now(self, slot: int, waiting: Waiting) -> None:
+        self._waiting[slot] = None
+        cache, hidden = self._places[slot]
+        features = waiting.features.data_ptr()
+        self._library.draft_extend(self._model, cache, waiting.start, waiting.tokens, features, hidden)

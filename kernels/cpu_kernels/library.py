@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +137,14 @@ class Library:
         model: ctypes.Structure,
         cache: int,
         start: int,
-        tokens: Sequence[int],
+        tokens: ctypes.Array[ctypes.c_int64],
         features: int,
         hidden: int,
     ) -> None:
         """Committed positions of one slot; see draft.py."""
-        ids = (ctypes.c_int64 * len(tokens))(*tokens)
         threads = torch.get_num_threads()
         self._functions.draft_extend(
-            self._pool, ctypes.byref(model), cache, start, len(tokens), ids, features, hidden, threads
+            self._pool, ctypes.byref(model), cache, start, len(tokens), tokens, features, hidden, threads
         )
 
     def read_only(self, weights: PackedWeights) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from spec_kernels import reference
-from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, has_penalty
+from spec_kernels.chains import Sampling, SamplingBatch, Verification, VerifyOptions, has_penalty, is_greedy
 from spec_kernels.distribution import target_probs
 from spec_kernels.randomness import Purpose, uniform
 from spec_kernels.reference import verify_greedy
@@ -22,6 +22,7 @@ __all__ = [
     "Verification",
     "VerifyOptions",
     "has_penalty",
+    "is_greedy",
     "target_probs",
     "uniform",
     "verify_chains",

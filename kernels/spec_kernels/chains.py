@@ -76,7 +76,7 @@ class SamplingBatch:
         for one in params:
             if not one.repetition_penalty > 0:
                 raise ValueError(f"a repetition penalty of {one.repetition_penalty} is not above 0")
-        greedy = all(one.temperature == 0 and not adjusts_logits(one) for one in params)
+        greedy = all(is_greedy(one) for one in params)
         return cls(tuple(params), tuple(outputs), greedy, tuple(prompts))
 
 
@@ -124,6 +124,11 @@ class Verification:
 def adjusts_logits(params: Sampling) -> bool:
     """Does anything get added to the logits before temperature and filters?"""
     return bool(has_penalty(params) or params.logit_bias)
+
+
+def is_greedy(params: Sampling) -> bool:
+    """Is the token simply the likeliest of the target's own logits?"""
+    return params.temperature == 0 and not adjusts_logits(params)
 
 
 def has_penalty(params: Sampling) -> bool:

@@ -4,6 +4,7 @@
 // A draft step takes seven phases: projections of each head (normalise, multiply, rotate, write the cache) | attention |
 // output + residual | gate and up (normalise, multiply, silu) | down + residual | head | choice of the token. A chain
 // ends at its lookahead or where its survival falls below the least; phases of steps that no chain takes are empty.
+// Positions that were committed since the last draft come first, in three phases more.
 //
 // Drafts need not be exact, since the target verifies them: weights have 8 bits (bytes.h), but for `fuse`, whose inputs
 // have few very large values, and for a tenant's delta.
@@ -47,7 +48,10 @@ struct DraftRow {
     uint16_t* cache;          // the slot's, [positions, 2 * kv heads * D] bf16: keys, then values
     int64_t position;         // of the last committed position: its output is the first draft
     int64_t token;            // target id paired with it
-    const float* hidden;      // [H]
+    float* hidden;            // [H] of the last committed position
+    int64_t num_committed;    // positions up to `position` that the cache and `hidden` don't know yet
+    const int64_t* committed; // [num_committed] target ids
+    const uint16_t* features; // [num_committed, features] bf16
     int64_t lookahead;
     float temperature;
     const DraftDelta* delta;  // or null
@@ -122,10 +126,99 @@ struct DraftBuffers {
     AttentionBuffers attention;
 };
 
+// A position of a sequence that the target has read.
+struct Committed {
+    uint16_t* cache;  // the slot's
+    int64_t position, token;
+    const uint16_t* features;
+    float* hidden;  // [H] out, or null
+};
+
+// Their keys and values into the caches, in three phases: fused features | what enters the attention | keys and values.
+class Extension : public Work {
+   public:
+    Extension(const DraftModel& model, std::vector<Committed> rows, int threads)
+        : m_(model), rows_(std::move(rows)), scratch_(threads), outputs_(threads) {
+        const int count = int(rows_.size());
+        features_.resize(size_t(count) * m_.features);
+        for (int row = 0; row < count; ++row)
+            for (int i = 0; i < m_.features; ++i) features_[int64_t(row) * m_.features + i] = from_bf16(rows_[row].features[i]);
+        fused_.resize(size_t(count) * m_.hidden);
+        pairs_.resize(size_t(count) * 2 * m_.hidden);
+        rounded_.resize(count, 2 * m_.hidden);
+    }
+
+    int phases() const override { return rows_.empty() ? 0 : 3; }
+
+    int chunks(int phase) const override {
+        return phase == 0 ? ceiling(m_.hidden / PANEL, NARROW) : phase == 1 ? int(rows_.size()) : 2 * m_.kv_heads;
+    }
+
+    void run(int phase, int chunk, int thread) override {
+        if (phase == 0) return fuse(chunk);
+        if (phase == 1) return prepare(chunk, scratch_[thread]);
+        remember(chunk, outputs_[thread]);
+    }
+
+   private:
+    void fuse(int chunk) {
+        const int panel = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - panel);
+        multiply(m_.fuse + int64_t(panel) * m_.features / 2 * PANEL, panels, features_.data(), m_.features, int(rows_.size()),
+                 m_.features / 2, &fused_[panel * PANEL], m_.hidden);
+    }
+
+    void prepare(int row, std::vector<float>& scratch) {
+        scratch.resize(m_.hidden);
+        const float* fused = &fused_[int64_t(row) * m_.hidden];
+        float* pair = &pairs_[int64_t(row) * 2 * m_.hidden];
+        attention_input(m_, rows_[row].token, fused, scratch.data(), pair);
+        rounded_.round(row, pair);
+        if (rows_[row].hidden) memcpy(rows_[row].hidden, fused, size_t(m_.hidden) * sizeof(float));
+    }
+
+    void remember(int head, std::vector<float>& outputs) {
+        const int dim = m_.dim, panels = dim / PANEL, width = 2 * m_.kv_heads * dim, count = int(rows_.size());
+        outputs.resize(size_t(count) * dim);
+        multiply_bytes(m_.projection, (m_.heads + head) * panels, panels, rounded_, count, outputs.data(), dim);
+        for (int row = 0; row < count; ++row) {
+            const Committed& here = rows_[row];
+            float* out = &outputs[int64_t(row) * dim];
+            if (head < m_.kv_heads) rotate(m_, here.position, out);
+            for (int i = 0; i < dim; ++i) here.cache[here.position * width + head * dim + i] = narrow(out[i]);
+        }
+    }
+
+    const DraftModel& m_;
+    const std::vector<Committed> rows_;
+    std::vector<Activation> features_;  // [R, features]
+    std::vector<float> fused_, pairs_;  // [R, H], [R, 2 H]
+    ByteInputs rounded_;
+    std::vector<std::vector<float>> scratch_, outputs_;
+};
+
+// Those of all rows; each sequence's hidden state is the last one's.
+std::vector<Committed> committed(const DraftModel& model, const DraftRow* rows, int count) {
+    std::vector<Committed> found;
+    for (int row = 0; row < count; ++row) {
+        const DraftRow& own = rows[row];
+        for (int64_t i = 0; i < own.num_committed; ++i)
+            found.push_back({own.cache, own.position + 1 - own.num_committed + i, own.committed[i],
+                             own.features + i * model.features, i + 1 == own.num_committed ? own.hidden : nullptr});
+    }
+    return found;
+}
+
 class Draft : public Work {
    public:
     Draft(const DraftModel& model, DraftRow* rows, int count, int threads)
-        : m_(model), rows_(rows), count_(count), buffers_(threads), survival_(count, 1.0f), next_(count) {
+        : m_(model),
+          rows_(rows),
+          count_(count),
+          extension_(model, committed(model, rows, count), threads),
+          before_(extension_.phases()),
+          buffers_(threads),
+          survival_(count, 1.0f),
+          next_(count) {
         hidden_.resize(size_t(count) * m_.hidden);
         queries_.resize(size_t(count) * m_.heads * m_.dim);
         attended_.resize(queries_.size());
@@ -133,7 +226,6 @@ class Draft : public Work {
         stride_ = int64_t(ceiling(m_.hot, PANEL)) * PANEL;
         logits_.resize(size_t(count) * stride_);
         for (int row = 0; row < count; ++row) {
-            memcpy(&hidden_[int64_t(row) * m_.hidden], rows[row].hidden, size_t(m_.hidden) * sizeof(float));
             next_[row] = rows[row].token;
             rows[row].count = 0;
             steps_ = std::max(steps_, int(rows[row].lookahead));
@@ -141,10 +233,12 @@ class Draft : public Work {
         }
     }
 
-    int phases() const override { return std::max(1, steps_ * 7); }
+    int phases() const override { return before_ + std::max(1, steps_ * 7); }
 
     int chunks(int phase) const override {
+        if (phase < before_) return extension_.chunks(phase);
         if (alive_.empty()) return 1;
+        phase -= before_;
         switch (phase % 7) {
             case 0: return m_.heads + 2 * m_.kv_heads;
             case 1: return int(alive_.size()) * m_.kv_heads;
@@ -156,13 +250,15 @@ class Draft : public Work {
     }
 
     void run(int phase, int chunk, int thread) override {
+        if (phase < before_) return extension_.run(phase, chunk, thread);
         if (alive_.empty()) return;
+        phase -= before_;
         DraftBuffers& own = buffers_[thread];
         if (own.inputs.phase != phase) prepare(own, phase);
         switch (phase % 7) {
             case 0: return project(own, chunk, phase / 7);
             case 1: return attention(own, chunk, phase / 7);
-            case 2: return add(own, m_.output, chunk, nullptr);
+            case 2: return add(own, m_.output, chunk, nullptr, phase == 2);
             case 3: return gate(own, chunk);
             case 4: return add(own, m_.down, chunk, &DraftDelta::down);
             case 5: return head(own, chunk);
@@ -183,7 +279,7 @@ class Draft : public Work {
         for (int place = 0; place < rows; ++place) {
             const int row = alive_[place];
             float* to = &own.inputs.values[int64_t(place) * size];
-            const float* hidden = &hidden_[int64_t(row) * m_.hidden];
+            const float* hidden = phase == 0 ? rows_[row].hidden : &hidden_[int64_t(row) * m_.hidden];
             if (kind == 0) attention_input(m_, next_[row], hidden, own.scratch.data(), to);
             if (kind == 2)
                 for (int i = 0; i < size; ++i) to[i] = plain_value(attended_[int64_t(place) * size + i]);
@@ -253,7 +349,8 @@ class Draft : public Work {
                &attended_[first_head], int64_t(m_.heads) * dim, own.attention);
     }
 
-    void add(DraftBuffers& own, const ByteMatrix& matrix, int chunk, LowRank DraftDelta::*part) {
+    // `begins`: the chain's hidden state begins here, from the committed one.
+    void add(DraftBuffers& own, const ByteMatrix& matrix, int chunk, LowRank DraftDelta::*part, bool begins = false) {
         const int first = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - first), width = panels * PANEL;
         float* outputs = product(own, matrix, first, panels);
         for (int place = 0; place < int(alive_.size()); ++place) {
@@ -261,7 +358,8 @@ class Draft : public Work {
             const DraftDelta* delta = rows_[row].delta;
             if (delta && part) raise(own, 0, place, *delta, delta->*part, first, panels, outputs + place * width);
             float* hidden = &hidden_[int64_t(row) * m_.hidden + first * PANEL];
-            for (int i = 0; i < width; ++i) hidden[i] += outputs[place * width + i];
+            const float* before = begins ? rows_[row].hidden + first * PANEL : hidden;
+            for (int i = 0; i < width; ++i) hidden[i] = before[i] + outputs[place * width + i];
         }
     }
 
@@ -335,6 +433,8 @@ class Draft : public Work {
     const DraftModel& m_;
     DraftRow* rows_;
     const int count_;
+    Extension extension_;
+    const int before_;  // phases of what was committed
     int steps_ = 0;
     int64_t stride_;
     std::vector<int> alive_;
@@ -343,81 +443,6 @@ class Draft : public Work {
     std::vector<DraftBuffers> buffers_;
     std::vector<float> survival_;
     std::vector<int64_t> next_;
-};
-
-// Committed positions, EXTENDED_ROWS at a time in three phases: fused features | what enters the attention | keys and
-// values, rotated, into the cache.
-class Extension : public Work {
-   public:
-    Extension(const DraftModel& model, uint16_t* cache, int64_t start, int64_t count, const int64_t* tokens,
-              const uint16_t* features, int threads)
-        : m_(model), cache_(cache), start_(start), count_(count), tokens_(tokens), scratch_(threads), outputs_(threads) {
-        const int most = int(std::min<int64_t>(count, EXTENDED_ROWS));
-        features_.resize(size_t(count) * m_.features);
-        for (size_t i = 0; i < features_.size(); ++i) features_[i] = from_bf16(features[i]);
-        fused_.resize(size_t(most) * m_.hidden);
-        pairs_.resize(size_t(most) * 2 * m_.hidden);
-        rounded_.resize(most, 2 * m_.hidden);
-    }
-
-    int phases() const override { return 3 * int((count_ + EXTENDED_ROWS - 1) / EXTENDED_ROWS); }
-
-    int chunks(int phase) const override {
-        switch (phase % 3) {
-            case 0: return ceiling(m_.hidden / PANEL, NARROW);
-            case 1: return rows(phase);
-            default: return 2 * m_.kv_heads;
-        }
-    }
-
-    void run(int phase, int chunk, int thread) override {
-        switch (phase % 3) {
-            case 0: return fuse(first(phase), rows(phase), chunk);
-            case 1: return prepare(first(phase), chunk, scratch_[thread]);
-            default: return remember(first(phase), rows(phase), chunk, outputs_[thread]);
-        }
-    }
-
-    // [H] of the last position
-    const float* last() const { return &fused_[(count_ - 1) % EXTENDED_ROWS * m_.hidden]; }
-
-   private:
-    int64_t first(int phase) const { return int64_t(phase / 3) * EXTENDED_ROWS; }
-    int rows(int phase) const { return int(std::min<int64_t>(EXTENDED_ROWS, count_ - first(phase))); }
-
-    void fuse(int64_t first, int rows, int chunk) {
-        const int panel = chunk * NARROW, panels = std::min(NARROW, m_.hidden / PANEL - panel);
-        multiply(m_.fuse + int64_t(panel) * m_.features / 2 * PANEL, panels, &features_[first * m_.features], m_.features,
-                 rows, m_.features / 2, &fused_[panel * PANEL], m_.hidden);
-    }
-
-    void prepare(int64_t first, int row, std::vector<float>& scratch) {
-        scratch.resize(m_.hidden);
-        float* pair = &pairs_[int64_t(row) * 2 * m_.hidden];
-        attention_input(m_, tokens_[first + row], &fused_[int64_t(row) * m_.hidden], scratch.data(), pair);
-        rounded_.round(row, pair);
-    }
-
-    void remember(int64_t first, int rows, int head, std::vector<float>& outputs) {
-        const int dim = m_.dim, panels = dim / PANEL, width = 2 * m_.kv_heads * dim;
-        outputs.resize(size_t(rows) * dim);
-        multiply_bytes(m_.projection, (m_.heads + head) * panels, panels, rounded_, rows, outputs.data(), dim);
-        for (int row = 0; row < rows; ++row) {
-            float* out = &outputs[int64_t(row) * dim];
-            const int64_t position = start_ + first + row;
-            if (head < m_.kv_heads) rotate(m_, position, out);
-            for (int i = 0; i < dim; ++i) cache_[position * width + head * dim + i] = narrow(out[i]);
-        }
-    }
-
-    const DraftModel& m_;
-    uint16_t* cache_;
-    const int64_t start_, count_;
-    const int64_t* tokens_;
-    std::vector<Activation> features_;   // [positions, features]
-    std::vector<float> fused_, pairs_;   // [R, H], [R, 2 H]
-    ByteInputs rounded_;
-    std::vector<std::vector<float>> scratch_, outputs_;
 };
 
 }  // namespace
@@ -434,9 +459,13 @@ void draft(Pool* pool, const DraftModel* model, DraftRow* rows, int count, int t
 // tokens [count] target ids; features [count, features] bf16; hidden [H] out
 void draft_extend(Pool* pool, const DraftModel* model, uint16_t* cache, int64_t start, int64_t count, const int64_t* tokens,
                   const uint16_t* features, float* hidden, int threads) {
-    Extension work(*model, cache, start, count, tokens, features, pool->threads());
-    pool->run(work, threads);
-    memcpy(hidden, work.last(), size_t(model->hidden) * sizeof(float));
+    for (int64_t first = 0; first < count; first += EXTENDED_ROWS) {
+        std::vector<Committed> rows;
+        for (int64_t i = first; i < std::min<int64_t>(count, first + EXTENDED_ROWS); ++i)
+            rows.push_back({cache, start + i, tokens[i], features + i * model->features, i + 1 == count ? hidden : nullptr});
+        Extension work(*model, std::move(rows), pool->threads());
+        pool->run(work, threads);
+    }
 }
 
 }  // extern "C"
