@@ -87,7 +87,8 @@ class FakeTarget:
             rows += [self.logits([*sequence.tokens, token]) for token in proposal.alternatives]
             offsets.append(len(rows))
         self._pending = list(proposals)
-        return Scores(torch.stack(rows), torch.zeros(len(rows), 3), tuple(offsets))
+        best = [int(row.argmax()) for row in rows]
+        return Scores(torch.stack(rows), torch.zeros(len(rows), 3), tuple(offsets), best)
 
     def commit(
         self, sequences: Sequence[SequenceView], num_accepted: Sequence[int], chosen: Mapping[int, int] = NOTHING_CHOSEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -59,7 +60,8 @@ def _load_embedded(config: NodeConfig) -> LoadedEngine:
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     tokenizer = Tokenizer.load(config.model)
-    store = MemoryStore(config.state_dir / "memory")
+    digest = hashlib.sha256((config.model / "tokenizer.json").read_bytes()).hexdigest()
+    store = MemoryStore(config.state_dir / "memory", tokenizer=digest)
     model, drafters = _load_speculation(config, TenantMemory(store=store))
     engine = EmbeddedEngine(
         model,

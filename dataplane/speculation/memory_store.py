@@ -1,8 +1,8 @@
 """Context tables on the node's disk: a file each, written atomically, checked by digest, gone with a purge.
 
 A thread of its own does what waits for a disk; the engine's thread only hands over bytes and picks them up. What a
-crash can lose is what was learned since the last save. A file holds a JSON line (format, project, digest, geometry of
-the tables) and then the table's bytes: hashed contexts and token ids, no text.
+crash can lose is what was learned since the last save. A file holds a JSON line (format, project, tokenizer, digest,
+geometry of the tables) and then the table's bytes: hashed contexts and token ids, no text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from dataplane.speculation.drafters.context_table import NUM_TOKENS, ORDERS
 from dataplane.speculation.types import project_of
 
-FORMAT = 1
+FORMAT = 2
 _SUFFIX = ".memory"
 _GEOMETRY = [*ORDERS, NUM_TOKENS]
 
@@ -41,12 +41,15 @@ class MemoryStore:
         max_bytes: int = 2 << 30,
         save_seconds: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
+        tokenizer: str = "",
     ) -> None:
-        """Raises OSError if the folder can't be made."""
+        """`tokenizer`: whose token ids they are; files of another one are not used. Raises OSError if the folder can't
+        be made."""
         folder.mkdir(parents=True, exist_ok=True)
         for partial in folder.glob("*.partial"):  # a crash in the middle of a save
             partial.unlink(missing_ok=True)
         self._folder, self._max_bytes, self._save_seconds, self._clock = folder, max_bytes, save_seconds, clock
+        self._tokenizer = tokenizer
         self._known = {path.name for path in folder.glob(f"*{_SUFFIX}")}  # files to be read when somebody asks
         self._reading: set[str] = set()
         self._saved_at: dict[str, float] = {}
@@ -129,6 +132,7 @@ class MemoryStore:
         header = {
             "format": FORMAT,
             "project_id": project_of(scope),
+            "tokenizer": self._tokenizer,
             "scope": _mark(scope),  # an end user may be called by an address
             "sha256": hashlib.sha256(data).hexdigest(),
             "geometry": _GEOMETRY,
@@ -155,7 +159,7 @@ class MemoryStore:
         data = b""  # arrives in any case: somebody waits for it
         try:
             head, _, body = (self._folder / _name(scope)).read_bytes().partition(b"\n")
-            data = _checked(scope, head, body)
+            data = _checked(scope, self._tokenizer, head, body)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("a stored memory of project %s is not used: %s", project_of(scope), error)
         self._arrived.append((scope, data))
@@ -170,10 +174,12 @@ def _name(scope: str) -> str:
     return f"{_mark(project_of(scope))}-{_mark(scope)}{_SUFFIX}"
 
 
-def _checked(scope: str, head: bytes, body: bytes) -> bytes:
+def _checked(scope: str, tokenizer: str, head: bytes, body: bytes) -> bytes:
     header = json.loads(head)
     if header["format"] != FORMAT or header["geometry"] != _GEOMETRY:
         raise ValueError("it was written by another build")
+    if header["tokenizer"] != tokenizer:
+        raise ValueError("its tokens are another tokenizer's")
     if header["scope"] != _mark(scope):
         raise ValueError("it belongs to somebody else")
     if header["sha256"] != hashlib.sha256(body).hexdigest():

@@ -236,17 +236,25 @@ class DrafterSet:
         if "memory" in self._broken_for(sequence):
             return EMPTY_PROPOSAL
         try:
-            return self.memory.propose(sequence, lookahead, drafted)
+            return self._known(self.memory.propose(sequence, lookahead, drafted))
         except Exception:
             self._give_up(sequence, "memory")
             return EMPTY_PROPOSAL
+
+    def _known(self, proposal: Proposal) -> Proposal:
+        """Up to the first token that the target doesn't have: what a memory learned may be of another model."""
+        tokens = proposal.tokens
+        if not tokens or (max(tokens) < self._vocab_size and min(tokens) >= 0):
+            return proposal
+        return proposal.cut(next(place for place, one in enumerate(tokens) if not 0 <= one < self._vocab_size))
 
     def _mix(self, sequence: SequenceView, proposal: Proposal) -> tuple[Proposal, bool]:
         """The tenant's own draft: a neural one with the residual memory mixed in. True: it took another turn."""
         if self.residual is None or proposal.draft_probs is not None or "memory" in self._broken_for(sequence):
             return proposal, False
         try:
-            return self.residual.mix(sequence, proposal)
+            mixed, is_changed = self.residual.mix(sequence, proposal)
+            return self._known(mixed), is_changed
         except Exception:
             self._give_up(sequence, "memory")
             return proposal, False

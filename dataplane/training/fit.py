@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -303,12 +303,10 @@ def fit(
     started, saved, shown = options.clock() - state.seconds, state.seconds, 0.0
     smooth = float("nan")
     pool = ThreadPoolExecutor(options.batches_at_once)
-    names = list(state.parameters)
 
-    def gradients(batch: Batch) -> tuple[float, Sequence[torch.Tensor]]:
+    def loss_of(batch: Batch) -> torch.Tensor:
         with bfloat16_where_fast(target, shared=options.batches_at_once > 1):
-            loss = unrolled_loss(state.parameters, config, target, hot_head, batch)
-        return float(loss.detach()), torch.autograd.grad(loss, [state.parameters[name] for name in names])
+            return unrolled_loss(state.parameters, config, target, hot_head, batch)
 
     for examples in shuffled_examples(corpus, options.heldout, order):
         waiting = batches(examples, ANCHORS_PER_BATCH, order, options.num_steps)
@@ -318,16 +316,13 @@ def fit(
             scale *= max(0.02, min(1.0, 1.6 * (1 - state.seconds / options.max_seconds)))
             for group in state.optimizer.param_groups:
                 group["lr"] = options.rate * scale
-            losses, found = zip(*pool.map(gradients, several), strict=True)
-            for name, *parts in zip(names, *found, strict=True):
-                state.parameters[name].grad = sum(parts[1:], parts[0]) / len(parts)
+            value = set_mean_gradients(list(state.parameters.values()), loss_of, several, pool)
             torch.nn.utils.clip_grad_norm_(list(state.parameters.values()), 1.0)
             state.optimizer.step()
             state.num_batches += 1
             decay = min(options.average, state.num_batches / (state.num_batches + 10))
             with torch.no_grad():
                 torch._foreach_lerp_(list(state.averaged.values()), list(state.parameters.values()), 1 - decay)
-            value = sum(losses) / len(losses)
             smooth = value if math.isnan(smooth) else 0.95 * smooth + 0.05 * value
             finished = state.seconds >= options.max_seconds
             if state.seconds - shown > 20:
@@ -345,6 +340,24 @@ def fit(
                 save_state(state, out)
             if finished:
                 return
+
+
+def set_mean_gradients(
+    parameters: Sequence[torch.Tensor],
+    loss_of: Callable[[Batch], torch.Tensor],
+    several: Sequence[Batch],
+    pool: Executor,
+) -> float:
+    """Set each parameter's gradient to the mean over the batches, which the pool's threads share; the mean loss."""
+
+    def gradients(batch: Batch) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = loss_of(batch)
+        return float(loss.detach()), torch.autograd.grad(loss, parameters)
+
+    losses, found = zip(*pool.map(gradients, several), strict=True)
+    for parameter, *parts in zip(parameters, *found, strict=True):
+        parameter.grad = sum(parts[1:], parts[0]) / len(parts)
+    return float(sum(losses) / len(losses))
 
 
 def new_state(parameters: Mapping[str, torch.Tensor], options: FitOptions, saved: Path | None = None) -> FitState:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from statistics import median
 from typing import Any
 
-from infra.bench.statistics import interval_record, paired_ratio
+from infra.bench.statistics import interval_record, paired_ratio, windows
 from infra.bench.store import Record
 
 Records = Mapping[str, Record]  # by section
@@ -101,8 +100,7 @@ def _requests(key: str) -> Callable[[Records], Measured]:
         if not counts:
             return Measured(None)
         shown = ", ".join(
-            f"more than {len(curve['laps']) - curve['window']}" if curve[key] is None else str(curve[key])
-            for curve in curves
+            f"more than {len(curve['laps'])}" if curve[key] is None else str(curve[key]) for curve in curves
         )
         known = sorted(float("inf") if count is None else float(count) for count in counts)
         middle = known[len(known) // 2]
@@ -111,19 +109,43 @@ def _requests(key: str) -> Callable[[Records], Measured]:
     return measure
 
 
-def floor_windows(records: Records) -> dict[str, list[float]]:
-    """By stream: the adaptive arm's speed over the floor's, in each 10-second window."""
-    return {name: record["windows"] for name, record in records.items() if record.get("windows")}
+def floor_windows(records: Records, arm: str = "adaptive", floor: str | None = None) -> list[float]:
+    """The arm's speed over the floor's in each 10-second window of the floor's clock.
+
+    The streams follow each other: the next one fills up the window that one leaves, so that short ones count too. The
+    floor of a stream is the better of plain and static over the whole of it, unless `floor` names another arm.
+    """
+    of_floor, of_arm = [(0, 0.0)], [(0, 0.0)]  # (tokens, seconds) at the ends of laps
+    for record in (records.get(name, {}) for name in _STREAMS):
+        arms: list[str] = record.get("arms", [])
+        below = floor or record.get("floor")
+        if arm not in arms or below not in arms:
+            continue
+        for lap in record["laps"]:
+            for clock, name in ((of_floor, below), (of_arm, arm)):
+                tokens, seconds = clock[-1]
+                clock.append((tokens + lap["tokens"], seconds + lap["seconds"][arms.index(name)]))
+    return [window.adaptive_over_static for window in windows(of_floor, of_arm)]
+
+
+def floor_ratios(records: Records) -> dict[str, float]:
+    """The adaptive arm's speed over the floor's, by stream."""
+    return {
+        name: sum(lap["seconds"][record["arms"].index(record["floor"])] for lap in record["laps"])
+        / sum(lap["seconds"][record["arms"].index("adaptive")] for lap in record["laps"])
+        for name in _STREAMS
+        if (record := records.get(name, {})).get("laps")
+    }
 
 
 def _floor(records: Records) -> Measured:
-    values = list(chain.from_iterable(floor_windows(records).values()))
+    values = floor_windows(records)
     if not values:
         return Measured(None)
-    noise = list(chain.from_iterable(record.get("noise_windows", ()) for record in records.values()))
     share = sum(value < _ALLOWED for value in values) / len(values)
-    note = f"{len(values)} windows, worst {min(values):.3f}"
-    if noise:
+    name, worst = min(floor_ratios(records).items(), key=lambda one: one[1])
+    note = f"{len(values)} windows, worst {min(values):.3f}; worst stream {name} {worst:.3f}"
+    if noise := floor_windows(records, "static again", "static"):
         alone = sum(value < _ALLOWED for value in noise) / len(noise)
         note += f"; the same arm twice: {alone:.3f} of {len(noise)}, worst {min(noise):.3f}"
     return Measured(share, note)
@@ -133,9 +155,16 @@ def _controller(records: Records) -> Measured:
     cells = records.get("fixed", {}).get("cells", {})
     if not cells:
         return Measured(None)
-    name, worst = min(cells.items(), key=lambda cell: cell[1]["adaptive_over_best"]["value"])
-    ratio = worst["adaptive_over_best"]
-    return Measured(ratio["value"], f"{name}, best is {worst['best_fixed']}", (ratio["low"], ratio["high"]))
+
+    def worst(key: str) -> tuple[str, Record]:
+        found: tuple[str, Record] = min(cells.items(), key=lambda cell: float(cell[1][key]["value"]))
+        return found
+
+    name, cell = worst("adaptive_over_best")
+    alone, other = worst("static_over_best")
+    ratio = cell["adaptive_over_best"]
+    note = f"{name}, best is {cell['best_fixed']}; static alone {other['static_over_best']['value']:.2f}, {alone}"
+    return Measured(ratio["value"], note, (ratio["low"], ratio["high"]))
 
 
 def _beside(records: Records) -> dict[str, list[float]]:

@@ -70,16 +70,13 @@ def _speeds(axis: Any, record: Record) -> None:
     axis.legend(fontsize=8)
 
 
-def _windows(windows: dict[str, list[float]], path: Path) -> None:
+def _windows(values: list[float], path: Path) -> None:
     figure, axes = _figure()
     axis = axes[0, 0]
-    for name, values in windows.items():
-        ordered = sorted(values)
-        axis.plot(ordered, [(place + 1) / len(ordered) for place in range(len(ordered))], label=name, marker=".")
+    axis.plot(sorted(values), [(place + 1) / len(values) for place in range(len(values))], marker=".")
     axis.axvline(0.98, color="grey", linestyle="--", linewidth=1)
     axis.set_xlabel("adaptive ÷ floor in a window of 10 seconds")
     axis.set_ylabel("share of windows")
-    axis.legend(fontsize=8)
     _save(figure, path)
 
 

@@ -24,9 +24,12 @@ _TEAMS = "payments search billing mobile logistics support data security growth 
 
 
 def drift(stage: Stage, length: int) -> list[list[Job]]:
-    """One project whose traffic is A, then B, then A again: support letters, SQL, other support letters."""
-    first, second = requests(SUPPORT, "learn", length), requests(SUPPORT, "heldout", length)
-    middle = requests(SQL, "learn", length)
+    """One project whose traffic is A, then B, then A again: support letters, SQL, other support letters.
+
+    None of them is among the requests that a tenant's trained version learned from (seed 0).
+    """
+    first, second = requests(SUPPORT, "learn", length, seed=1), requests(SUPPORT, "heldout", length)
+    middle = requests(SQL, "learn", length, seed=1)
     jobs = [
         *(_job(stage, "drifting", messages, SUPPORT.max_tokens) for messages in first),
         *(_job(stage, "drifting", messages, SQL.max_tokens) for messages in middle),
@@ -49,7 +52,7 @@ def switching(stage: Stage, length: int, seed: int = 0) -> list[list[Job]]:
     """Anti-workload: one project, and every request comes from another domain at random; nothing lasts."""
     choose = random.Random(seed)
     texts = [text for group in BROAD.values() for text in group] + list(CREATIVE)
-    narrow = {tenant.name: iter(requests(tenant, "learn", length)) for tenant in TENANTS}
+    narrow = {tenant.name: iter(requests(tenant, "learn", length, seed=1)) for tenant in TENANTS}  # 0: trained on
     groups = []
     for _ in range(length):
         if choose.random() < 0.5:

@@ -197,6 +197,10 @@ class DraftKernels:
         if len(tokens) > MAX_WAITING:
             self._extend_now(slot, new)
 
+    def release(self, slot: int) -> None:
+        """The slot's sequence has ended."""
+        self._waiting[slot] = None
+
     def draft(self, chains: Sequence[Chain], least_survival: float, *, num_others: int = 0) -> list[Drafted]:
         """Every chain, with `num_others` further candidates; its slot's positions up to `position` were committed."""
         num_others = min(num_others, self._model.hot - 1)

@@ -233,6 +233,8 @@ class EagleDrafter:
     def release(self, sequence: SequenceView) -> None:
         """The sequence has ended: its slot may be reused."""
         self._states.pop(sequence.slot, None)
+        if self._kernels is not None:
+            self._kernels.release(sequence.slot)
 
     def _draft_natively(self, kernels: DraftKernels, rows: Sequence[_Row], num_alternatives: int) -> None:
         chains = [

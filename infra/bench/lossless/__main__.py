@@ -1,5 +1,5 @@
 """Is greedy output bit-exact? Over all prompts x {off, static, memory, adaptive, hot swap in mid-request} x {alone, 4
-together, 8 together, 8 of mixed sources}, against the model's own loop.
+together, 8 together}, and each once among 8 of mixed sources, against the model's own loop.
 
     python -m infra.bench.lossless --prompts question.jsonl [more.jsonl ...] [--max-tokens 32] [--resume]
 

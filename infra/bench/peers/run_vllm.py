@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -70,11 +71,15 @@ def start(settings: dict[str, Any]) -> tuple[str, list[str], dict[str, str], pro
 
 
 def _drafter(checkpoint: str) -> str:
-    """A folder with the checkpoint's weights alone: vLLM loads every safetensors file that it finds."""
+    """A folder as vLLM reads it: the weights alone, because it loads every safetensors file that it finds, and layers
+    told by how many come before the captured state, where SGLang and we count the layer itself from 0."""
     folder = Path(tempfile.mkdtemp(prefix="vllm-drafter-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).symlink_to(Path(checkpoint).resolve() / name)
+    (folder / "model.safetensors").symlink_to(Path(checkpoint).resolve() / "model.safetensors")
+    config = json.loads((Path(checkpoint) / "config.json").read_text())
+    eagle = config["eagle_config"]
+    eagle["eagle_aux_hidden_state_layer_ids"] = [layer + 1 for layer in eagle["eagle_aux_hidden_state_layer_ids"]]
+    (folder / "config.json").write_text(json.dumps(config))
     return str(folder)
 
 

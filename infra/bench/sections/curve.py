@@ -85,15 +85,16 @@ def warm_up(arm: Arm, tenant: str, texts: Sequence[Sequence[int]], context: Cont
 
 
 def requests_to(share: float, laps: Sequence[Lap], names: Sequence[str], window: int = WINDOW) -> int | None:
-    """Requests served before the cold arm first makes `share` of the way from the floor to the oracle, over a window.
+    """Requests until the cold arm has made `share` of the way from the floor to the oracle, over the last `window`.
 
     The floor is the better of plain and static, the oracle the best arm of the window. None: not within these laps.
+    Where nothing beats the floor there is no way to make.
     """
     for start in range(len(laps) - window + 1):
         seconds = [sum(lap.seconds[index] for lap in laps[start : start + window]) for index in range(len(names))]
         by_name = dict(zip(names, seconds, strict=True))
         floor = min(by_name["plain"], by_name["static"])
         gap = floor / min(seconds) - 1  # in units of the floor's speed
-        if gap <= 0 or floor / by_name["cold"] - 1 >= share * gap:
-            return max(1, start)
+        if gap > 0 and floor / by_name["cold"] - 1 >= share * gap:
+            return start + window
     return None

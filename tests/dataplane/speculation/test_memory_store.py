@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from dataplane.speculation.drafters.memory import TenantMemory
-from dataplane.speculation.memory_store import MemoryStore
+from dataplane.speculation.memory_store import FORMAT, MemoryStore
 from tests.dataplane.speculation.test_memory import CANARY, recalled, serve
 
 
-def memory_over(folder: Path, **options: int) -> TenantMemory:
+def memory_over(folder: Path, **options: int | str) -> TenantMemory:
     return TenantMemory(store=MemoryStore(folder, **options))  # type: ignore[arg-type]
 
 
-def restarted(folder: Path) -> TenantMemory:
+def restarted(folder: Path, **options: int | str) -> TenantMemory:
     """A new process over the folder; the project's first request makes its table come back."""
-    memory = memory_over(folder)
+    memory = memory_over(folder, **options)
     serve(memory, "prj_a", [90])
     assert isinstance(memory.store, MemoryStore)
     memory.store.flush()
@@ -34,6 +34,18 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     after = restarted(tmp_path)
     assert recalled(after, "prj_a", CANARY[:4]) == CANARY[4:12]
     assert after.tokens_of("prj_a") == len(CANARY) + 1
+
+
+def test_what_was_learned_with_another_tokenizer_is_not_used_and_a_purge_finds_it(tmp_path: Path) -> None:
+    memory = memory_over(tmp_path, tokenizer="one")
+    serve(memory, "prj_a", CANARY)
+    memory.close()
+    assert recalled(restarted(tmp_path, tokenizer="one"), "prj_a", CANARY[:4]) == CANARY[4:12]
+    other = restarted(tmp_path, tokenizer="other")
+    assert not recalled(other, "prj_a", CANARY[:4])
+    other.purge("prj_a")
+    other.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_busy_project_is_saved_while_it_runs(tmp_path: Path) -> None:
@@ -124,7 +136,7 @@ def test_a_file_that_is_not_what_was_written_is_not_used(tmp_path: Path, damage:
     elif damage == "no header":
         data = data[20:]
     else:
-        data = data.replace(b'"format": 1', b'"format": 9')
+        data = data.replace(f'"format": {FORMAT}'.encode(), b'"format": 0')
     path.write_bytes(data)
     after = restarted(tmp_path)
     assert recalled(after, "prj_a", CANARY[:4]) == []

@@ -138,7 +138,11 @@ def test_a_batch_drafts_bit_for_bit_what_each_sequence_drafts_alone(subject: Dra
         replace(commit(subject, slot, length), delta=delta, lookahead=lookahead)
         for slot, (length, delta, lookahead) in enumerate(zip((5, 17, 40, 9), deltas, (3, 6, 1, 5), strict=True))
     ]
+    alone = [subject.draft([chain], 0.0)[0] for chain in chains]  # each reads what its own commits have left waiting
+    for slot, length in enumerate((5, 17, 40, 9)):
+        commit(subject, slot, length)
     together = subject.draft(chains, 0.0)
+    assert together == alone
     assert [len(one.tokens) for one in together] == [3, 6, 1, 5]
     for threads in (1, 2):
         with threads_of(threads):

@@ -118,6 +118,20 @@ def test_a_drafter_that_cannot_follow_is_not_asked_again_in_this_request() -> No
     assert drafters.errors == 1
 
 
+def test_tokens_that_the_memory_learned_with_another_vocabulary_never_reach_the_target() -> None:
+    memory = TenantMemory()
+    before = FakeSequence(
+        [1, 2, 3, 99, 4], slot=1, speculation=SpeculationPolicy("adaptive", 8, True), num_prompt_tokens=1
+    )
+    memory.propose(before, 1)
+    memory.release(before)
+    sequence = FakeSequence([5, 1, 2], speculation=SpeculationPolicy("adaptive", 8))
+    (all_of_it,) = DrafterSet(memory=memory, vocab_size=100).candidates([sequence])
+    assert all_of_it.memory.tokens[:3] == (3, 99, 4)
+    (known,) = DrafterSet(memory=memory, vocab_size=12).candidates([sequence])
+    assert known.memory.tokens == (3,)
+
+
 @pytest.mark.parametrize(
     "proposal",
     [

@@ -16,6 +16,7 @@ from dataplane.speculation.controller import Controller, _room
 from dataplane.speculation.registry import Desired, DrafterSet
 from dataplane.speculation.step import speculative_step
 from dataplane.speculation.types import Mode, Plan, Proposal, SamplingParams, SequenceView, SpeculationPolicy
+from spec_kernels.distribution import adjusted
 from tests.fakes import FakeDrafter, FakeSequence, FakeTarget
 
 VOCAB = 12
@@ -103,6 +104,29 @@ def test_output_equals_plain_decoding_at_any_source_and_lookahead(
     speculative = requests(sampling, SpeculationPolicy(mode, max_lookahead, remember))
     assert run(speculative, target, drafters, RandomController(seed)) == expected
     assert drafters.errors == 0
+
+
+@pytest.mark.parametrize("mode", ["off", "adaptive"])
+def test_the_likeliest_token_is_that_of_the_logits_with_everything_that_a_request_adds(
+    mode: Mode, tmp_path: Path
+) -> None:
+    target = FakeTarget(VOCAB, seed=2)
+    kinds = (
+        SamplingParams(),
+        SamplingParams(logit_bias={3: 4.0, 5: -9.0}),
+        SamplingParams(frequency_penalty=1.5),
+        SamplingParams(presence_penalty=2.0, repetition_penalty=1.7),
+    )
+    sequences = requests(SamplingParams(), SpeculationPolicy(mode, 6))
+    for sequence, sampling in zip(sequences, kinds, strict=True):
+        sequence.sampling = sampling
+    outputs = run(sequences, target, adapted(target, tmp_path), RandomController(4))
+    for sequence, output in zip(sequences, outputs, strict=True):
+        prompt = sequence.tokens[: sequence.num_prompt_tokens]
+        for place, token in enumerate(output):
+            row = target.logits([*prompt, *output[:place]])
+            assert token == int(adjusted(row, sequence.sampling, Counter(output[:place]), prompt).argmax())
+    assert len({tuple(output[:18]) for output in outputs}) == len(kinds)
 
 
 @pytest.mark.parametrize("mode", ["off", "static", "adaptive"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from dataplane.training.fit import (
     calibration_error,
     hot_vocabulary,
     initial_parameters,
+    set_mean_gradients,
     shuffled_examples,
     unrolled_loss,
     vocabulary_coverage,
 )
 from dataplane.training.tables import TargetTables
-from dataplane.training.unroll import Example, collate, unroll
+from dataplane.training.unroll import Batch, Example, collate, unroll
 from tests.dataplane.speculation.eagle_worlds import CONFIG, VOCABULARY, tiny_checkpoint, tiny_embeddings
 
 EMBEDDINGS = tiny_embeddings()
@@ -109,6 +111,25 @@ def test_a_few_steps_of_descent_lower_the_loss() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_batches_in_threads_of_their_own_make_the_mean_of_their_gradients() -> None:
+    hot = tiny_checkpoint().hot_tokens
+    initial = initial_parameters(CONFIG, TARGET, hot, 0)
+    parameters = {name: value.double().requires_grad_() for name, value in initial.items()}
+    several = [collate([example(16 + 3 * seed, 4, seed)], 3) for seed in range(3)]
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        return unrolled_loss(parameters, CONFIG, TARGET, EMBEDDINGS[hot], batch)
+
+    losses = [loss_of(batch) for batch in several]
+    expected = torch.autograd.grad(torch.stack(losses).mean(), list(parameters.values()))
+    with ThreadPoolExecutor(2) as pool:
+        mean = set_mean_gradients(list(parameters.values()), loss_of, several, pool)
+    assert mean == pytest.approx(float(torch.stack(losses).detach().mean()))
+    for parameter, gradient in zip(parameters.values(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+        assert gradient.any()
 
 
 def test_every_usable_example_is_in_exactly_one_batch() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.bench.figures import FIGURES, Measured, measure_all, peer_ratios
+from infra.bench.figures import FIGURES, Measured, floor_windows, measure_all, peer_ratios
 from infra.bench.lockstep import Lap
 from infra.bench.machine import Machine
 from infra.bench.plan import NAMES, PlanError, chosen_names
@@ -42,6 +43,12 @@ def tenant(ratio: float, speeds: dict[str, list[float | None]], half: int | None
     }  # fmt: skip
 
 
+def stream(laps: Sequence[tuple[float, float, float, float]]) -> dict[str, Any]:
+    arms = ["static", "static again", "plain", "adaptive"]
+    rows = [{"tokens": 100, "seconds": list(seconds)} for seconds in laps]
+    return {"arms": arms, "floor": "static", "laps": rows, "equal_outputs": len(rows)}
+
+
 SPEEDS: dict[str, list[float | None]] = {
     "ours plain": [50.0, 52.0],
     "ours adapted": [120.0, 130.0],
@@ -54,7 +61,10 @@ RECORDS: dict[str, dict[str, Any]] = {
     "tenant-a": tenant(2.0, SPEEDS, 1),
     "tenant-b": tenant(3.0, SPEEDS, 4),
     "tenant-c": tenant(4.0, SPEEDS, None),
-    "creative": {"windows": [1.0, 0.97, 1.1, 1.0], "noise_windows": [1.0, 0.9], "laps": [], "equal_outputs": 0},
+    # 30 seconds of the floor, with a window over the seam of two requests, one of a request, and one of another stream.
+    "creative": stream([(8.0, 10.0, 9.0, 4.0), (12.0, 12.0, 13.0, 20.0)]),
+    "zipf": stream([(10.0, 9.0, 11.0, 5.0)]),
+    "another": stream([(100.0, 100.0, 100.0, 200.0)]),  # none of the streams that the figure names
     "fixed": {
         "cells": {
             name: {
@@ -81,8 +91,11 @@ def test_figures_are_computed_from_the_records() -> None:
     assert found["adapted_over_plain_heldout"].value == pytest.approx(2.4)
     assert found["eight_rows_over_one"].value == 1.2
     assert found["controller_over_best_fixed_min"].value == 0.9
-    assert found["floor_violation_share"].value == 0.25
-    assert "the same arm twice: 0.500 of 2" in found["floor_violation_share"].note
+    assert floor_windows(RECORDS) == pytest.approx([10 / (22 / 3), 10 / (50 / 3), 2])
+    assert found["floor_violation_share"].value == pytest.approx(1 / 3)
+    note = "3 windows, worst 0.600; worst stream creative 0.833; the same arm twice: 0.333 of 3, worst 0.833"
+    assert found["floor_violation_share"].note == note
+    assert found["controller_over_best_fixed_min"].note == "broad x8, best is plain; static alone 1.00, broad x1"
     assert found["requests_to_half"].value == 4
     assert found["requests_to_90"].value is None
     assert found["greedy_equal_share"].value == 1.0
@@ -131,9 +144,10 @@ def test_requests_until_a_share_of_the_gap_is_closed() -> None:
     laps = [lap(10, 8, 8, 2)] * 6 + [lap(10, 8, 3, 2)] * 12 + [lap(10, 8, 2, 2)] * 12
     half, most = requests_to(0.5, laps, names, 5), requests_to(0.9, laps, names, 5)
     assert half is not None and most is not None
-    assert 4 <= half <= 7
-    assert 14 <= most <= 20
+    assert (half, most) == (11, 23)  # the first windows of the second kind alone, and of the third
+    assert requests_to(0.5, [lap(10, 8, 2, 2)] * 5, names, 5) == 5  # never less than a window tells
     assert requests_to(0.5, [lap(10, 8, 8, 2)] * 30, names, 5) is None
+    assert requests_to(0.5, [lap(10, 8, 9, 8)] * 30, names, 5) is None  # nothing beats the floor
 
 
 def test_names_and_figures_choose_sections_and_unknown_ones_are_refused() -> None:
