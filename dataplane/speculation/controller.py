@@ -21,7 +21,16 @@ from dataplane.speculation.calibration import CellRate, logit, sampling_class
 from dataplane.speculation.drafters.memory import Evidence
 from dataplane.speculation.lanes import LONGEST, MAX_PATIENCE, WARM_UP, Lane, Lanes
 from dataplane.speculation.latency import LatencyTable
-from dataplane.speculation.types import Candidates, Plan, Proposal, SequenceView, Source, StepOutcome, StepTiming
+from dataplane.speculation.types import (
+    EMPTY_PROPOSAL,
+    Candidates,
+    Plan,
+    Proposal,
+    SequenceView,
+    Source,
+    StepOutcome,
+    StepTiming,
+)
 
 _PRICE_RATE = 0.05
 _PROBE = 3  # tokens of a draft that only keeps an estimate fresh
@@ -71,7 +80,7 @@ class Controller:
         self._tokens: dict[int, float] = {}  # batch size -> running mean of the expected tokens of a step
         self._seconds: dict[int, float] = {}  # and of its expected seconds
         self._recalled: dict[int, list[CellRate]] = {}  # by slot: rates of the memory's proposal in this step
-        self._offered: dict[int, Proposal] = {}  # by slot: neural proposals with alternatives, before the cut
+        self._offered: dict[int, Proposal] = {}  # by slot: neural proposals, before the cut
         self._drafted = (0, 0)  # sequences with a neural draft in this step, its longest
         self._held_out: set[int] = set()  # slots whose requests the floor policy serves
         self._expected: list[float] = []  # tokens that each sequence of this step should emit
@@ -132,13 +141,13 @@ class Controller:
                 num_neural, longest = num_neural + 1, max(longest, num_drafted)
                 sampled = sampling_class(sequence.sampling.temperature)
                 self._lanes.learn_draft(lane, plan.source, sampled, survival[:num_drafted], plan.lookahead)
+                self._offered[sequence.slot] = proposal
             if proposal.draft_probs is not None:
                 whole[index] = len(proposal)  # its tokens were drawn: to drop one after looking at it is biased
             else:
                 room = _room(sequence) if plan.extend_with_memory else min(plan.lookahead, _room(sequence))
                 slots += [Slot(value, index) for value in survival[:room]]
                 if proposal.alternatives and room > 0:
-                    self._offered[sequence.slot] = proposal
                     chances = self._lanes.alternatives(lane, sampling_class(sequence.sampling.temperature), proposal)
                     # None without the chain's first token: that one comes first of equals.
                     slots += [Slot(min(chance, survival[0]), index, is_alternative=True) for chance in chances]
@@ -163,9 +172,10 @@ class Controller:
             if candidate.neural or candidate.memory:
                 rates, lane = self._recalled.get(sequence.slot, ()), self._lanes.of(sequence)
                 sampled = sampling_class(sequence.sampling.temperature)
-                if (offered := self._offered.get(sequence.slot)) is not None:
+                offered = self._offered.get(sequence.slot, EMPTY_PROPOSAL)
+                if offered.alternatives:
                     self._lanes.learn_alternatives(lane, sampled, offered, outcome.new_tokens[0])
-                self._lanes.learn_outcome(lane, sampled, outcome, candidate.memory, rates)
+                self._lanes.learn_outcome(lane, sampled, outcome, offered, candidate.memory, rates)
                 if sequence.speculation.mode == "adaptive":
                     held_out = sequence.slot in self._held_out
                     lane.ledger.settle(len(outcome.new_tokens), share, held_out=held_out)

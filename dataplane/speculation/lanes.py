@@ -213,20 +213,29 @@ class Lanes:
             arm.learn_draft(survival, lookahead)
 
     def learn_outcome(
-        self, lane: Lane, sampled: int, outcome: StepOutcome, memory: Proposal, rates: Sequence[CellRate]
+        self,
+        lane: Lane,
+        sampled: int,
+        outcome: StepOutcome,
+        offered: Proposal,
+        memory: Proposal,
+        rates: Sequence[CellRate],
     ) -> None:
-        """The target has spoken. `rates` are the calibrated rates of the memory's proposal, used or not."""
+        """The target has spoken. `offered` is the neural proposal before the cut, if there was one; `rates` are the
+        calibrated rates of the memory's proposal, used or not.
+
+        Tokens that were cut are judged too: were only those judged that are worth their price, a calibration that has
+        become too low would never see that it is.
+        """
         losses: list[float] = []
-        proposal = outcome.proposal
         arms: Sequence[Arm] = ()
         before: Source = "none"
-        for index in range(min(len(proposal), outcome.num_accepted + 1)):
-            source, accepted = proposal.sources[index], index < outcome.num_accepted
+        for source, confidence, accepted in _judged(outcome, offered):
             if source == "memory":
                 continue
             if source != before:
                 arms, before = self._arms(lane, source, sampled), source
-            feature = logit(proposal.confidences[index])
+            feature = logit(confidence)
             expected = [arm.learn_token(feature, accepted) for arm in arms]
             if source == "adaptive":
                 losses.append(log_loss(expected[0], accepted))
@@ -266,3 +275,13 @@ class Lanes:
         if arm is None:
             arm = self._pooled_arms[source, sampled] = Arm()
         return arm
+
+
+def _judged(outcome: StepOutcome, offered: Proposal) -> list[tuple[Source, float, bool]]:
+    """Source, confidence and truth of each token up to the first wrong one, as far as the target has said."""
+    if offered.draft_probs is not None:  # drawn at random: accepted or not, whatever the target emitted instead
+        offered, right = outcome.proposal, [True] * outcome.num_accepted + [False]
+    else:
+        right = [token == emitted for token, emitted in zip(offered.tokens, outcome.new_tokens, strict=False)]
+    until = right.index(False) + 1 if False in right else len(right)
+    return list(zip(offered.sources[:until], offered.confidences, right, strict=False))

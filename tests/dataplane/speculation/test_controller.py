@@ -210,6 +210,30 @@ def test_the_cut_buys_the_best_prefixes_of_the_whole_batch(score: Callable[[int,
     assert len(kept[1]) <= 1 or score is stairs
 
 
+def test_a_calibration_that_has_become_too_low_sees_in_what_it_cuts_that_it_is() -> None:
+    def dear_rows(batch: int, rows: int) -> float:
+        return 0.02 + 0.004 * rows
+
+    controller = Controller(swept(World(skills={}, score=dear_rows)))
+    sequences, candidates = [FakeSequence([1])], [Candidates(neural=("static",))]
+    # The alternatives are right when the chain isn't, so that a draft is always worth its while.
+    proposal = Proposal((1,), (0.7,), ("static",), alternatives=(2, 3), alternative_confidences=(0.1, 0.1))
+
+    def kept_after(steps: int, emitted: int) -> int:
+        length = 0
+        for _ in range(steps):
+            (plan,) = controller.plan(sequences, candidates)
+            (kept,) = controller.cut(sequences, [Plan("static", 1)], [proposal])
+            accepted = int(emitted == 1 and len(kept) == 1)
+            outcome = StepOutcome(kept, accepted, (1, 7)[: accepted + 1] if emitted == 1 else (emitted,), plan=plan)
+            controller.observe(sequences, candidates, [outcome], StepTiming(score=dear_rows(1, kept.num_rows)))
+            length = len(kept)
+        return length
+
+    assert kept_after(400, emitted=2) == 0
+    assert kept_after(100, emitted=1) == 1
+
+
 def test_alternatives_are_scored_while_the_target_prefers_them_often_enough() -> None:
     def dear_rows(batch: int, rows: int) -> float:
         return 0.02 + 0.005 * rows
