@@ -27,7 +27,7 @@ def test_it_has_the_form_that_sglang_loads_and_fits_into_the_repository() -> Non
     assert checkpoint.tensors["t2d"].sum() == 8192
     assert (FOLDER / "model.safetensors").stat().st_size < 30e6
     assert (FOLDER / REPLAY_FILE).stat().st_size < 200e3
-    assert len(read_replay_set(FOLDER)) == 43
+    assert len(read_replay_set(FOLDER)) == 41
 
 
 def test_its_replay_set_is_cut_to_what_training_scores() -> None:
