@@ -114,7 +114,7 @@ def _fixed_rows(records: Records) -> list[str]:
     cells = records.get("fixed", {}).get("cells", {})
     rows = [f"| {name} | {one['best_fixed']} | {one['adaptive_over_best']['value']:.2f} | "
             f"{one['static_over_best']['value']:.2f} |" for name, one in cells.items()]  # fmt: skip
-    head = ["| workload and streams | best fixed | adaptive ÷ best | controller on static only ÷ best |"]
+    head = ["| workload and streams | best fixed | adaptive ÷ best | controller on static only ÷ best without memory |"]
     return [*head, "|---|---|---|---|", *rows] if rows else []
 
 
