@@ -131,10 +131,9 @@ def floor_windows(records: Records, arm: str = "adaptive", floor: str | None = N
 def floor_ratios(records: Records) -> dict[str, float]:
     """The adaptive arm's speed over the floor's, by stream."""
     return {
-        name: sum(lap["seconds"][record["arms"].index(record["floor"])] for lap in record["laps"])
-        / sum(lap["seconds"][record["arms"].index("adaptive")] for lap in record["laps"])
+        name: float(records[name][f"adaptive_over_{records[name]['floor']}"]["value"])
         for name in _STREAMS
-        if (record := records.get(name, {})).get("laps")
+        if name in records
     }
 
 

@@ -144,7 +144,7 @@ class DraftKernels:
         shape = (-1, PANEL, hidden)
         pairs = torch.stack([weights["gate"].reshape(shape), weights["up"].reshape(shape)], 1).reshape(-1, hidden)
         matrices = {name: weights[name] for name in ("projection", "output", "down", "head")} | {"gate_up": pairs}
-        # In one arena: more of it lies on huge pages than of one for each, and a step reads all of it.
+        # In one arena: more of it can lie on huge pages than of one for each, and a step reads all of it.
         arena = PackedWeights(sum(padded_size(*weight.shape) for weight in matrices.values()), in_bytes=True)
         self.matrices = {name: arena.add(weight) for name, weight in matrices.items()}
         self._fuse = pack(weights["fuse"])

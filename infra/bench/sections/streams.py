@@ -66,8 +66,6 @@ def _run(
         "adaptive_over_static_per_request": per_lap(race, "adaptive", "static"),
         "windows": window_record(race, floor, "adaptive"),
     }
-    if "static again" in record["arms"]:
-        record["noise_windows"] = window_record(race, "static", "static again")
     if record["windows"]:
         report(f"worst of {len(record['windows'])} windows of 10 s: {min(record['windows']):.3f} of {floor}, "
                f"median {median(record['windows']):.2f}")  # fmt: skip

@@ -46,7 +46,9 @@ def tenant(ratio: float, speeds: dict[str, list[float | None]], half: int | None
 def stream(laps: Sequence[tuple[float, float, float, float]]) -> dict[str, Any]:
     arms = ["static", "static again", "plain", "adaptive"]
     rows = [{"tokens": 100, "seconds": list(seconds)} for seconds in laps]
-    return {"arms": arms, "floor": "static", "laps": rows, "equal_outputs": len(rows)}
+    ratio = {"value": sum(one[0] for one in laps) / sum(one[3] for one in laps)}
+    found = {"arms": arms, "floor": "static", "laps": rows, "equal_outputs": len(rows)}
+    return found | {"adaptive_over_static": ratio}
 
 
 SPEEDS: dict[str, list[float | None]] = {
